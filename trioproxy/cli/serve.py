@@ -1,0 +1,93 @@
+"""`serve`: open the listeners, say so, serve, and stop gracefully."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterable
+
+import trio
+
+from trioproxy import __version__, log
+from trioproxy.config import Config, Route
+from trioproxy.http.server import Listener, Server, open_listeners
+from trioproxy.proxy import Proxy
+
+__all__ = ["banner", "serve_forever"]
+
+_ROUTES = 3  # lines of the banner: it has to fit in eight
+ASK = """'{"stream":true}'"""  # a recording answers anything
+
+
+async def serve_forever(config: Config) -> int:
+    """Serve until a signal; the exit status. Raises `OSError` if a listener cannot be opened."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    log.set_up(config.log.level, config.log.format, colour=colour)
+    # Signals are received before anything is announced: who reads the banner may send one at once.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        listeners = await open_listeners(config.listen)
+        proxy = Proxy(config)
+        server = Server(proxy.handle, proxy.refusal, config.limits)
+        say("\n".join(banner(config, listeners)))
+        status = 0
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop, signals, server, nursery.cancel_scope, config.drain)
+                await server.serve(listeners)
+                nursery.cancel_scope.cancel()
+            if server.busy:
+                say(f"stopped; {_streams(server.busy)} cut off")
+                status = 1
+        finally:
+            proxy.close()
+        return status
+
+
+async def _stop(signals: AsyncIterable[int], server: Server, scope: trio.CancelScope, drain: float) -> None:
+    """The first signal lets running answers finish, the second ends them, and so does the drain time."""
+    asked = False
+    async for _ in signals:
+        if asked:
+            scope.cancel()
+            return
+        asked = True
+        if server.busy:
+            say(f"finishing {_streams(server.busy)}, at most {drain:g} s; Ctrl-C again to quit")
+        scope.deadline = trio.current_time() + drain
+        server.drain()
+
+
+def banner(config: Config, listeners: list[Listener]) -> list[str]:
+    """What is said at start: where it listens, what goes where through which stages, and how to try it."""
+    urls = [each.address if each.unix else f"http://{each.address}" for each in listeners]
+    base = next((url for url in urls if url.startswith("http")), urls[0])
+    lines = [f"trioproxy {__version__} on {' and '.join(urls)} ({config.file or 'no file'})"]
+    shown = config.routes[::-1]
+    width = max(len(route.prefix) for route in shown)
+    for route in shown[:_ROUTES]:
+        lines.append(f"  {route.prefix:{width}} → {route.upstream.name}, {route.upstream}")
+    if len(shown) > _ROUTES:
+        lines[-1] = f"  … and {len(shown) - _ROUTES + 1} more routes: python -m trioproxy check"
+    chains = {tuple(stage.name for stage in route.response) for route in shown}
+    chain = " → ".join(next(iter(chains))) or "bytes as they come" if len(chains) == 1 else "differ: python -m trioproxy check"
+    lines.append(f"  stages: {chain}")
+    if base.startswith("http"):
+        lines.append(f"  Claude Code: ANTHROPIC_BASE_URL={base} claude")
+        if replay := next((route for route in shown if route.upstream.replay), None):
+            lines.append(f"  try: curl -N {_url(base, replay)} -d {ASK}")
+    open_to_all = [each.address for each in listeners if not each.loopback and not each.unix]
+    if open_to_all:
+        lines[-1:] = [lines[-1], f"  ! {', '.join(open_to_all)} is open to the network, and asks nobody for a token"]
+    return lines
+
+
+def _url(base: str, route: Route) -> str:
+    return f"{base}{'' if route.prefix == '/' else route.prefix}/v1/messages"
+
+
+def _streams(number: int) -> str:
+    return f"{number} answer{'s' if number > 1 else ''}"
+
+
+def say(text: str) -> None:
+    """Tell the operator something, on stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,144 @@
+"""Frames → events: what the `parse` stage is for an Anthropic upstream.
+
+Every event notes the frame it was read from. What is no event we know is carried as `Unknown`. An answer that stops
+before its `message_stop` is an error, never an end.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from trioproxy.dialects.anthropic.blocks import read_block
+from trioproxy.dialects.anthropic.events import read_delta, read_event
+from trioproxy.dialects.extra import difference
+from trioproxy.dialects.peek import BAD_JSON
+from trioproxy.items import (
+    Block,
+    BlockStart,
+    BlockStop,
+    Error,
+    Event,
+    Frame,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    OtherBlock,
+    OtherDelta,
+    SignatureDelta,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolInputDelta,
+    ToolUse,
+    Unknown,
+    Usage,
+)
+from trioproxy.stage import Stage
+
+__all__ = ["Reader"]
+
+Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is the provider's
+
+
+class Reader(Stage[Frame, Event]):
+    """Reads one answer: a stream of frames, or one whole body unfolded into the events its stream would have had."""
+
+    def __init__(self) -> None:
+        self._begun = self._done = False
+
+    def feed(self, frame: Frame, /) -> Iterable[Event]:
+        if frame.event == "content_block_delta" and (event := read_delta(frame.data)):
+            return (event.read_from(frame),)
+        return self._unfold(frame) if frame.whole else (self._read(frame).read_from(frame),)
+
+    def close(self) -> Iterable[Event]:
+        if not self._done:
+            got = "in the middle of a message" if self._begun else "before any message"
+            yield Error("upstream", f"the upstream's answer ended {got}", 502)
+
+    def _read(self, frame: Frame) -> Event:
+        if not frame.data:
+            return Unknown("", b"")  # a comment, or a lone id: or retry: field
+        try:
+            wire = msgspec.json.decode(frame.data)
+        except BAD_JSON:
+            # Something like `[DONE]` is the upstream's own affair; a broken event of ours must not pass for a whole one.
+            return _broken(frame) if frame.event in _OURS else Unknown(frame.event, frame.data)
+        event = read_event(wire) if isinstance(wire, dict) else None
+        if isinstance(event, MessageStart):
+            self._begun, self._done = True, False
+        elif isinstance(event, MessageStop | Error):
+            self._done = True
+        return Unknown(frame.event, frame.data) if event is None else event
+
+    def _unfold(self, frame: Frame) -> Iterator[Event]:
+        self._done = True
+        try:
+            wire = msgspec.json.decode(frame.data)
+            known = isinstance(wire, dict) and wire.get("type") == "message" and isinstance(wire.get("content"), list)
+            events = list(_unfold(wire, frame.data)) if known else [self._read(frame)]
+        except BAD_JSON:
+            events = [Unknown("", frame.data)]
+        for event in events:
+            yield event.read_from(frame)
+
+
+_OURS = frozenset({"message_start", "content_block_start", "content_block_delta", "content_block_stop"}) | frozenset(
+    {"message_delta", "message_stop", "error"}
+)
+
+
+def _broken(frame: Frame) -> Error:
+    return Error("upstream", f"the upstream sent a {frame.event} event whose data is not JSON", 502)
+
+
+class _Inputs(msgspec.Struct):
+    """The content of a whole body, undecoded: to have each tool's arguments as the very text the model wrote."""
+
+    content: list[msgspec.Raw]
+
+
+class _Input(msgspec.Struct):
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+def _unfold(wire: Wire, body: bytes) -> Iterator[Event]:
+    usage = msgspec.convert(wire.get("usage") or {}, Usage)
+    start = MessageStart(msgspec.convert(wire.get("id", ""), str), msgspec.convert(wire.get("model", ""), str), usage)
+    known = dict.fromkeys(("id", "type", "role", "model", "content", "stop_reason", "stop_sequence"))
+    extra = difference(wire, known | {"usage": msgspec.to_builtins(usage)})
+    yield msgspec.structs.replace(start, extra={"message": extra} if extra else {})
+    for index, (block, raw) in enumerate(zip(wire["content"], msgspec.json.decode(body, type=_Inputs).content, strict=True)):
+        text = bytes(msgspec.json.decode(raw, type=_Input).input) if "input" in block else b""
+        empty, deltas = _unfold_block(index, block, text.decode())
+        yield BlockStart(index, empty)
+        yield from deltas
+        yield BlockStop(index)
+    reason, sequence = wire.get("stop_reason"), wire.get("stop_sequence")
+    yield MessageDelta(msgspec.convert(reason, str | None), msgspec.convert(sequence, str | None), usage)  # type: ignore[arg-type]
+    yield MessageStop()
+
+
+def _unfold_block(index: int, wire: Wire, arguments: str) -> tuple[Block, list[Event]]:
+    """The block as its start event would show it, and the deltas that fill it."""
+    deltas: list[Event] = []
+    citations = wire.get("citations")
+    if isinstance(citations, list):
+        # Citations come before the text they support (as recorded from the API).
+        deltas += [OtherDelta(index, "citations_delta", {"delta": {"citation": each}}) for each in citations]
+        wire = wire | {"citations": []}
+    block = read_block(wire)
+    if isinstance(block, Text):
+        return msgspec.structs.replace(block, text=""), [*deltas, TextDelta(index, block.text)]
+    if isinstance(block, Thinking):
+        deltas = [ThinkingDelta(index, block.thinking)] if block.thinking else []
+        deltas += [SignatureDelta(index, block.signature)] if block.signature else []
+        return msgspec.structs.replace(block, thinking="", signature=""), deltas
+    called = isinstance(block, OtherBlock) and block.kind.endswith("tool_use") and isinstance(wire.get("input"), dict)
+    if isinstance(block, ToolUse) or called:
+        # The API's stream says "no arguments" with an empty string, never with `{}`.
+        delta = ToolInputDelta(index, "" if wire.get("input") == {} else arguments)
+        return read_block(wire | {"input": {}}), [delta]
+    return block, []

@@ -1,0 +1,351 @@
+"""The upstream side: a pool of keep-alive connections, and one request with its response on one of them.
+
+Why no library: httpcore hands a stray second answer to whoever uses the connection next, and costs 10 times as much.
+Rules: a connection with anything left to read is never used again; nothing is ever sent twice; a response that ends
+early is an error; redirects are not followed; the address comes from the caller alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import h11
+import msgspec
+import trio
+
+from trioproxy.errors import ProxyError
+from trioproxy.http.headers import Headers, get
+from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire
+from trioproxy.items import Error
+from trioproxy.units import Seconds
+
+__all__ = ["Origin", "Pool", "Reply", "Timeouts"]
+
+_HEAD = 64 * 1024  # bytes of a response head; nginx allows 32 KiB, SDKs more
+_PIECE = 16 * 1024  # h11 bounds only what is incomplete, so a head is given to it in pieces
+_INTERIM = 16  # interim (1xx) responses before the real one
+_IDLE_CONNECTIONS = 64  # kept per origin
+_IDLE_SECONDS = 30.0  # kept unused; nginx closes after 60 or 75
+
+
+class Origin(NamedTuple):
+    """Where an upstream is."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """For the Host field: without the scheme's own port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an upstream may take."""
+
+    connect: Seconds = Seconds(10)
+    """To accept a connection, TLS included."""
+    first_byte: Seconds = Seconds(600)
+    """From the request's last byte to the response's head. The SDKs wait 10 minutes for a long answer too."""
+    between_bytes: Seconds = Seconds(300)
+    """Silence within a response. Claude Code gives up after 3-5 minutes."""
+
+
+class _Idle(NamedTuple):
+    connection: _Connection
+    until: float
+
+
+class Pool:
+    """Idle connections, by origin, last used first. A synchronous book: it opens nothing and waits for nothing."""
+
+    def __init__(self, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
+        self._tls = tls or _system_tls
+        self._context: ssl.SSLContext | None = None
+        self._idle: dict[Origin, list[_Idle]] = {}
+
+    async def request(
+        self, origin: Origin, method: str, target: str, headers: Headers, *, name: str, timeouts: Timeouts
+    ) -> Reply:
+        """Send a request's head, on a pooled connection or a new one; its body, if any, is the caller's to send.
+
+        `name` is how errors call the upstream. Raises `ProxyError` if it cannot be reached.
+        """
+        connection = self._take(origin)
+        if connection is None:
+            connection = _Connection(await self._connect(origin, name, timeouts.connect))
+        reply = Reply(self, origin, connection, name, timeouts)
+        try:
+            await reply.begin(method, target, [(b"host", origin.authority.encode()), *headers])
+        except BaseException:
+            reply.close()
+            raise
+        return reply
+
+    def put(self, origin: Origin, connection: _Connection, seconds: float) -> None:
+        """Keep a connection for the next request, or close it if there are enough."""
+        idle = self._idle.setdefault(origin, [])
+        if len(idle) >= _IDLE_CONNECTIONS or seconds <= 0:
+            connection.wire.close()
+        else:
+            idle.append(_Idle(connection, trio.current_time() + seconds))
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for idle in self._idle.values():
+            for each in idle:
+                each.connection.wire.close()
+        self._idle.clear()
+
+    def _take(self, origin: Origin) -> _Connection | None:
+        idle = self._idle.get(origin, [])
+        now = trio.current_time()
+        while idle:
+            connection, until = idle.pop()
+            # Anything to read now is the end, or an answer to a question nobody asked: never for the next client.
+            if until > now and connection.wire.idle():
+                return connection
+            connection.wire.close()
+        return None
+
+    async def _connect(self, origin: Origin, name: str, timeout: float) -> Wire:
+        where = f"upstream {name!r} ({origin})"
+        try:
+            with trio.fail_after(timeout):
+                stream = await trio.open_tcp_stream(origin.host, origin.port)
+                if origin.scheme == "http":
+                    return SocketWire(socket.socket(fileno=stream.socket.detach()))
+                return await self._start_tls(stream, origin.host)
+        except trio.TooSlowError:
+            raise _failed(f"{where} did not accept a connection within {timeout:g} seconds", 504) from None
+        except ssl.SSLCertVerificationError as exc:
+            raise _failed(f"{where} has a certificate that is not trusted: {exc.verify_message}") from exc
+        except (OSError, trio.BrokenResourceError, ssl.SSLError) as exc:
+            raise _failed(f"{where} cannot be reached: {_reason(exc)}") from exc
+
+    async def _start_tls(self, stream: trio.SocketStream, host: str) -> Wire:
+        if self._context is None:
+            self._context = self._tls()
+        tls = trio.SSLStream(stream, self._context, server_hostname=host, https_compatible=True)
+        try:
+            await tls.do_handshake()
+        except BaseException as exc:
+            stream.socket.close()
+            if isinstance(exc, trio.BrokenResourceError) and isinstance(exc.__cause__, ssl.SSLError):
+                raise exc.__cause__ from None
+            raise
+        return TlsWire(tls)
+
+
+class _Connection:
+    """A connection to an upstream and h11's state of it."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD)
+
+
+class Reply:
+    """One request under way and its response. Use it in a `with`: leaving it early closes the connection."""
+
+    def __init__(self, pool: Pool, origin: Origin, connection: _Connection, name: str, timeouts: Timeouts) -> None:
+        self._pool, self._origin, self._timeouts = pool, origin, timeouts
+        self._name = name
+        self._connection = connection
+        self._wire, self._h11 = connection.wire, connection.h11
+        self._out = b""
+        self._sent_all = False
+        self._unfed = b""
+        self._status: int | None = None
+        self._done = False
+        self.headers: Headers = []
+        self.received = 0  # bytes of body
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def status(self) -> int:
+        assert self._status is not None, "ask for head() first"
+        return self._status
+
+    # ── the request ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def begin(self, method: str, target: str, headers: Headers) -> None:
+        """Prepare the head; it leaves with the first of the body, or at its end."""
+        try:
+            self._out = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        except h11.LocalProtocolError as exc:
+            raise ProxyError(Error("invalid_request", f"the request cannot be forwarded: {exc}", 400)) from exc
+
+    async def send(self, data: bytes) -> None:
+        """Send some of the request body. An upstream that answers before it has read all is not an error yet."""
+        self._out += self._h11.send(h11.Data(data=data)) or b""
+        await self._flush()
+
+    async def end(self, data: bytes = b"") -> None:
+        """End the request, with `data` as the last of its body."""
+        if data:
+            self._out += self._h11.send(h11.Data(data=data)) or b""
+        self._out += self._h11.send(h11.EndOfMessage()) or b""
+        await self._flush()
+        self._sent_all = True
+
+    async def _flush(self) -> None:
+        out, self._out = self._out, b""
+        try:
+            await self._wire.send(out, self._timeouts.between_bytes)
+        except Gone:
+            pass  # it may have answered and closed (413 …): head() will tell
+        except Stalled:
+            raise self._failure("stopped reading the request", 504) from None
+
+    # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def head(self) -> int:
+        """Wait for the response head; the status. May be cancelled and called again. Raises `ProxyError`."""
+        interim = 0
+        while self._status is None:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                await self._fill(self._timeouts.first_byte, "did not answer")
+            elif isinstance(event, h11.Response):
+                self._status = event.status_code
+                self.headers = list(event.headers)
+            elif isinstance(event, h11.InformationalResponse):
+                interim += 1
+                if event.status_code == 101 or interim > _INTERIM:
+                    raise self._failure("answered with a protocol switch or too many interim responses")
+            else:
+                raise self._failure("closed the connection before answering")
+        return self._status
+
+    async def receive(self) -> bytes:
+        """The body's next bytes, all that one read gave; empty at its end. Raises `ProxyError` if it ends early."""
+        data: list[bytes] = []
+        while True:
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                data.append(bytes(event.data))
+                continue
+            if event is h11.NEED_DATA:
+                if data:
+                    break
+                await self._fill(self._timeouts.between_bytes, "sent nothing")
+                continue
+            if isinstance(event, h11.EndOfMessage):
+                self._done = True
+            break
+        joined = b"".join(data)
+        self.received += len(joined)
+        return joined
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, up to `limit` bytes. Raises `ProxyError`."""
+        pieces, size = [], 0
+        while piece := await self.receive():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise self._failure(f"sent an answer of more than {limit} bytes")
+        return b"".join(pieces)
+
+    def _next_event(self) -> object:
+        """h11's next event, with what was received fed to it in pieces while it reads a head."""
+        if self._done:
+            return h11.EndOfMessage()
+        try:
+            event: object = self._h11.next_event()
+            while event is h11.NEED_DATA and self._unfed:
+                piece, self._unfed = self._unfed[:_PIECE], self._unfed[_PIECE:]
+                self._h11.receive_data(piece)
+                event = self._h11.next_event()
+        except h11.RemoteProtocolError as exc:
+            if self._h11.their_state is h11.ERROR and self._status is not None and "closed" in str(exc):
+                raise self._failure("closed the connection in the middle of its answer") from exc
+            raise self._failure(f"does not speak HTTP/1.1: {exc}") from exc
+        return event
+
+    async def _fill(self, timeout: float, what: str) -> None:
+        try:
+            data = await self._wire.receive(timeout)
+        except Stalled:
+            raise self._failure(f"{what} for {timeout:g} seconds", 504) from None
+        except Gone as exc:
+            when = "before answering" if self._status is None else "in the middle of its answer"
+            raise self._failure(f"closed the connection {when}: {exc}") from exc
+        if self._status is None and data:
+            self._unfed += data
+            return
+        try:
+            self._h11.receive_data(data)
+        except h11.RemoteProtocolError as exc:
+            raise self._failure(f"does not speak HTTP/1.1: {exc}") from exc
+
+    def _failure(self, what: str, status: int = 502) -> ProxyError:
+        return _failed(f"upstream {self._name!r} ({self._origin}) {what}", status)
+
+    # ── afterwards ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """Give the connection back to the pool if request and response are complete, else close it."""
+        connection = self._h11
+        if (
+            self._done
+            and self._sent_all
+            and connection.our_state is h11.DONE
+            and connection.their_state is h11.DONE
+            and not connection.trailing_data[0]
+            and not self._unfed
+        ):
+            connection.start_next_cycle()
+            self._pool.put(self._origin, self._connection, _idle_seconds(self.headers))
+        elif not self._pooled_or_closed:
+            self._wire.close()
+        self._pooled_or_closed = True
+
+    _pooled_or_closed = False
+
+
+def _idle_seconds(headers: Headers) -> float:
+    """How long the upstream keeps an idle connection; a second less than it says (`Keep-Alive: timeout=5`, Node)."""
+    for part in get(headers, b"keep-alive").split(b","):
+        name, _, value = part.strip().partition(b"=")
+        if name.lower() == b"timeout" and value.isdigit():
+            return min(_IDLE_SECONDS, int(value[:9]) - 1.0)
+    return _IDLE_SECONDS
+
+
+def _system_tls() -> ssl.SSLContext:
+    import truststore  # noqa: PLC0415  # only where an upstream has https
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _failed(message: str, status: int = 502) -> ProxyError:
+    return ProxyError(Error("timeout" if status == 504 else "upstream", message, status))
+
+
+def _reason(exc: BaseException) -> str:
+    """The system's own words: `Connection refused`, `Name or service not known`."""
+    if isinstance(exc, socket.gaierror):
+        return exc.strerror or str(exc)
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno)
+    cause = exc.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return _reason(cause) if cause is not None else str(exc) or type(exc).__name__

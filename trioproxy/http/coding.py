@@ -1,0 +1,48 @@
+"""Content codings of upstream answers. We ask for none; an upstream that compresses all the same is decoded here."""
+
+import zlib
+from collections.abc import Iterator
+
+__all__ = ["Decoder", "Undecodable", "decoder"]
+
+_PIECE = 64 * 1024  # bytes given out at once, however small their compressed form: a bomb is eaten piece by piece
+
+
+class Undecodable(Exception):
+    """The body is not what its content coding says."""
+
+
+class Decoder:
+    """Decodes gzip or deflate, with or without its zlib header."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The pieces `data` decodes to. Raises `Undecodable`."""
+        while data:
+            try:
+                piece = self._zlib.decompress(data, _PIECE)
+            except zlib.error as exc:
+                if self._begun:
+                    raise Undecodable(f"the compressed answer is broken: {exc}") from exc
+                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)  # what many servers call deflate
+                self._begun = True
+                continue
+            self._begun = True
+            data = self._zlib.unconsumed_tail
+            if piece:
+                yield piece
+            elif not data or self._zlib.eof:
+                return
+
+
+def decoder(coding: bytes) -> Decoder | None:
+    """What decodes a Content-Encoding; None if nothing has to. Raises `Undecodable` for one that we cannot."""
+    coding = coding.strip().lower()
+    if coding in (b"", b"identity"):
+        return None
+    if coding in (b"gzip", b"x-gzip", b"deflate"):
+        return Decoder()
+    raise Undecodable(f"it answered with content-encoding {coding.decode('latin-1')!r}, though asked for none")

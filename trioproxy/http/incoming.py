@@ -1,0 +1,364 @@
+"""One connection of a client, and each request on it: the server's half of HTTP/1.1.
+
+h11 keeps the protocol's state. Around it stands what h11 leaves to its user: the bytes of a head are checked before h11
+sees them, a body's end is found here, so that bytes of the next request never mix in, and everything has a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+import h11
+import trio
+
+from trioproxy.errors import ProxyError
+from trioproxy.http.chunks import BadChunk, ChunkGuard
+from trioproxy.http.headers import Headers, get
+from trioproxy.http.limits import Limits
+from trioproxy.http.target import Target, is_host, parse_target
+from trioproxy.http.wire import Gone, Stalled, Wire
+from trioproxy.items import Error, ErrorKind
+
+__all__ = ["ClientConnection", "Incoming", "Malformed"]
+
+# A line end that is not CR LF, a NUL, or a line that continues the one before (obs-fold): servers disagree on each.
+_AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|\x00|\n[ \t]")
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:([^\r]*)", re.IGNORECASE)
+_METHOD = re.compile(rb"[A-Z][A-Z_\-]{0,31}")
+_PIPELINED = 64 * 1024  # bytes of further requests kept while one is answered
+_LINGER_BYTES, _LINGER_SECONDS = 4 * 1024 * 1024, 2.0  # what is still read of a body nobody wants, so that the answer arrives
+
+
+class Malformed(Exception):
+    """A request that cannot be read. `status` is the answer, after which the connection is closed."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class ClientConnection:
+    """A client's connection: gives one `Incoming` after the other."""
+
+    def __init__(self, wire: Wire, limits: Limits) -> None:
+        self.wire = wire
+        self.limits = limits
+        self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * limits.head)
+        self.buffer = bytearray()
+        self.waiting: trio.CancelScope | None = None  # set while idle: cancelled to close the connection gracefully
+        self._requests = 0
+
+    async def next_request(self) -> Incoming | None:
+        """The next request, or None when there will be none. Raises `Malformed`."""
+        try:
+            head = await self._read_head()
+        except Gone:
+            return None
+        if head is None:
+            return None
+        self._requests += 1
+        return Incoming(self, *self._parse_head(head))
+
+    async def _read_head(self) -> bytes | None:
+        limits = self.limits
+        with trio.CancelScope() as self.waiting:
+            try:
+                # A new connection has as long as a head may take; one that served before may idle.
+                await self._fill(limits.keep_alive if self._requests else limits.head_timeout)
+            except Stalled:
+                return None
+        idle, self.waiting = self.waiting, None
+        if idle.cancelled_caught or not self.buffer:
+            return None
+        deadline = trio.current_time() + limits.head_timeout
+        while True:
+            if self.buffer[:2] == b"\r\n":
+                del self.buffer[:2]  # an empty line before the request line is to be ignored (RFC 9112 section 2.2)
+            end = self.buffer.find(b"\r\n\r\n") + 4
+            if _AMBIGUOUS.search(self.buffer, 0, end if end > 3 else len(self.buffer)):
+                raise Malformed(400, "the request head has a bare CR, bare LF, NUL or folded line")
+            if (end if end > 3 else len(self.buffer)) > limits.head:
+                raise Malformed(431, f"the request head is larger than {limits.head} bytes")
+            if end > 3:
+                head = bytes(self.buffer[:end])
+                del self.buffer[:end]
+                return head
+            try:
+                data = await self.wire.receive(max(0.0, deadline - trio.current_time()))
+            except Stalled:
+                raise Malformed(408, f"the request head took longer than {limits.head_timeout:g} seconds") from None
+            if not data:
+                return None
+            self.buffer += data
+
+    async def _fill(self, timeout: float) -> None:
+        if not self.buffer:
+            self.buffer += await self.wire.receive(timeout)
+
+    def _parse_head(self, head: bytes) -> tuple[h11.Request, Target]:
+        if head.count(b"\r\n") > self.limits.head_lines + 2:
+            raise Malformed(431, f"the request has more than {self.limits.head_lines} header lines")
+        lengths = _LENGTH.findall(head)
+        if len(lengths) > 1 or any(b"," in length for length in lengths):
+            raise Malformed(400, "the request has more than one Content-Length")
+        if lengths and not (lengths[0].strip(b" \t").isdigit() and len(lengths[0].strip(b" \t")) <= 15):
+            raise Malformed(400, "the request's Content-Length is not a number of up to 15 digits")
+        try:
+            self.h11.receive_data(head)
+            request = self.h11.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise Malformed(exc.error_status_hint, f"the request is not valid HTTP: {exc}") from exc
+        if not isinstance(request, h11.Request):
+            raise Malformed(400, "the request is not valid HTTP")
+        if request.http_version not in (b"1.1", b"1.0"):
+            raise Malformed(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        if not _METHOD.fullmatch(request.method) or request.method in (b"CONNECT", b"TRACE"):
+            raise Malformed(501, f"the method {request.method[:32].decode('latin-1')!r} is not served here")
+        if chunked := get(request.headers, b"transfer-encoding"):
+            if lengths or request.http_version == b"1.0" or chunked != b"chunked":
+                raise Malformed(400, "Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
+        if get(request.headers, b"expect").lower() not in (b"", b"100-continue"):
+            raise Malformed(417, "the only expectation served here is 100-continue")
+        if host := get(request.headers, b"host"):
+            if not is_host(host.decode("latin-1")):
+                raise Malformed(400, "the Host field is not a host name or address")
+        try:
+            target = parse_target(request.target)
+        except ValueError as exc:
+            raise Malformed(400, str(exc)) from exc
+        if lengths and int(lengths[0]) > self.limits.body:
+            raise Malformed(413, f"the request body is larger than {self.limits.body} bytes")
+        return request, target
+
+    async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer what could not be read, and close."""
+        if self.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        response = h11.Response(
+            status_code=status,
+            headers=[*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")],
+            reason=reason(status),
+        )
+        out = self.h11.send(response) or b""
+        try:
+            await self.wire.send(out + body, self.limits.write_timeout)
+            await self.linger()
+        except (Gone, Stalled):
+            pass  # nobody is left to tell
+
+    async def linger(self) -> None:
+        """Read on for a moment, so that closing does not reset the connection before the client has our answer."""
+        self.wire.shut_down()
+        left = _LINGER_BYTES
+        with trio.move_on_after(_LINGER_SECONDS):
+            try:
+                while left > 0 and (data := await self.wire.receive()):
+                    left -= len(data)
+            except Gone:
+                pass
+
+
+class Incoming:
+    """A request as it came in, and the way to answer it."""
+
+    def __init__(self, connection: ClientConnection, request: h11.Request, target: Target) -> None:
+        self._connection = connection
+        self._wire, self._h11, self._limits = connection.wire, connection.h11, connection.limits
+        self.method = request.method.decode("ascii")
+        self.target = target
+        self.http_version = request.http_version
+        self.headers: Headers = list(request.headers)
+        self.keep_alive = True  # set to False to close the connection after the answer
+        self.left = False  # the client has gone
+        self._framed = False  # the response's end is marked, so that closing early shows
+        self.responded = False  # the response head is on its way, or ready to go with the first bytes
+        self.complete = False  # the whole response has been handed to the network
+        self.received = 0  # bytes of body
+        self.sent = 0  # bytes of body
+        length = get(self.headers, b"content-length")
+        chunked = get(self.headers, b"transfer-encoding")
+        self._guard = ChunkGuard() if chunked else None
+        self._length = int(length or 0)
+        self._head = b""
+
+    @property
+    def host(self) -> str:
+        """Whom the client believes to talk to: an absolute target's authority, else the Host field."""
+        return self.target.authority or get(self.headers, b"host").decode("latin-1")
+
+    # ── the request body ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def has_body(self) -> bool:
+        return self._guard is not None or self._length > 0
+
+    @property
+    def length(self) -> int | None:
+        """The body's length in bytes; None if it comes in chunks."""
+        return None if self._guard else self._length
+
+    async def body(self) -> bytes:
+        """The whole body. Raises what `chunks` raises."""
+        return b"".join([piece async for piece in self.pieces()])
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body piece by piece. Raises `ProxyError` for one that is malformed, too large or too slow; `Gone`."""
+        if self._h11.they_are_waiting_for_100_continue and self.has_body:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            await self._wire.send(self._h11.send(go_on) or b"", self._limits.write_timeout)
+        deadline = trio.current_time() + self._limits.body_total
+        while True:
+            event = self._next_event()
+            if isinstance(event, h11.EndOfMessage):
+                return
+            if isinstance(event, h11.Data):
+                self.received += len(event.data)
+                yield bytes(event.data)
+            elif event is h11.NEED_DATA:
+                await self._receive(deadline)
+
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        try:
+            return self._h11.next_event()
+        except h11.RemoteProtocolError as exc:
+            self.keep_alive = False
+            raise _bad(400, f"the request body is malformed: {exc}") from exc
+
+    async def _receive(self, deadline: float) -> None:
+        """Hand h11 some more of the body, and nothing behind it."""
+        buffer = self._connection.buffer
+        if not buffer:
+            seconds = min(self._limits.body_timeout, deadline - trio.current_time())
+            try:
+                data = await self._wire.receive(max(0.0, seconds))
+            except Stalled:
+                self.keep_alive = False
+                raise _bad(408, "the request body came too slowly") from None
+            except Gone:
+                data = b""
+            if not data:
+                self.left = True
+                raise Gone("the client left while sending its request")
+            buffer += data
+        try:
+            taken = self._take(buffer)
+        except BadChunk as exc:
+            self.keep_alive = False
+            raise _bad(400, f"the request body is malformed: {exc}") from exc
+        self._h11.receive_data(bytes(buffer[:taken]))
+        del buffer[:taken]
+
+    def _take(self, buffer: bytearray) -> int:
+        if self._guard is None:
+            taken = min(len(buffer), self._length)
+            self._length -= taken
+            return taken
+        taken = self._guard.take(bytes(buffer))
+        if self._guard.size > self._limits.body:
+            self.keep_alive = False
+            raise _bad(413, f"the request body is larger than {self._limits.body} bytes")
+        return taken
+
+    async def gone(self) -> None:
+        """Return when the client has left. Call it once the body is read, as a task of its own.
+
+        What arrives meanwhile is the next request, kept up to a bound. A client that shuts down its sending half counts
+        as gone, as it does for nginx and Go.
+        """
+        buffer = self._connection.buffer
+        try:
+            while len(buffer) < _PIPELINED:
+                data = await self._wire.receive()
+                if not data:
+                    break
+                buffer += data
+            else:
+                await trio.sleep_forever()
+        except Gone:
+            pass
+        self.left = True
+
+    # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Set the response head; it leaves with the first bytes of the body. Without Content-Length it is a stream."""
+        close = [] if self.keep_alive else [(b"connection", b"close")]
+        response = h11.Response(status_code=status, headers=[*headers, *close], reason=reason(status))
+        self._framed = self.http_version == b"1.1" or bool(get(headers, b"content-length"))
+        self._head = self._h11.send(response) or b""
+        self.responded = True
+
+    async def send(self, data: bytes) -> None:
+        """Send some of the body, and the head before the first. Raises `Gone`."""
+        out = self._head
+        self._head = b""
+        if data and self.method != "HEAD":
+            out += self._h11.send(h11.Data(data=data)) or b""
+            self.sent += len(data)
+        await self._write(out)
+
+    async def finish(self, data: bytes = b"") -> None:
+        """End the response, with `data` as the last of its body. Raises `Gone`."""
+        out, self._head = self._head, b""
+        if data and self.method != "HEAD":
+            out += self._h11.send(h11.Data(data=data)) or b""
+            self.sent += len(data)
+        out += self._h11.send(h11.EndOfMessage()) or b""
+        await self._write(out)
+        self.complete = True
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response. Raises `Gone`."""
+        self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.finish(body)
+
+    async def _write(self, out: bytes) -> None:
+        try:
+            if out:
+                await self._wire.send(out, self._limits.write_timeout)
+        except (Gone, Stalled) as exc:
+            self.left = True
+            raise Gone(str(exc)) from exc
+
+    # ── afterwards ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def break_off(self) -> None:
+        """Close in the middle of the response, so that it cannot pass for whole.
+
+        A body with a length or in chunks lacks its end then; one that only the connection's end would end needs a
+        reset, at the price that what was sent last may be lost.
+        """
+        if self._framed and not self.left:
+            self._wire.close()
+        else:
+            self._wire.abort()
+
+    async def conclude(self) -> bool:
+        """Leave the connection ready for the next request: True. Or closed, and False."""
+        if not self.complete or self.left:
+            self.break_off()
+            return False
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and self.keep_alive:
+            self._h11.start_next_cycle()
+            return True
+        if self._h11.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
+            await self._connection.linger()
+        self._wire.close()
+        return False
+
+
+_KINDS: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
+
+
+def _bad(status: int, message: str) -> ProxyError:
+    return ProxyError(Error(_KINDS.get(status, "invalid_request"), message, status))
+
+
+def reason(status: int) -> bytes:
+    """The customary words for a status."""
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b"Overloaded" if status == 529 else b""

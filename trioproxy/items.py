@@ -1,0 +1,252 @@
+"""Everything that flows through a pipeline: bytes, frames, requests and events.
+
+The vocabulary of events is Anthropic-shaped because that is the only one of the three dialects that names its blocks
+and carries signatures, redacted thinking and tool input as separate, indexed things; the others embed into it.
+
+Items are frozen values: compare them, match on them, make changed copies with `replace`. What a provider sent and we
+have no name for rides along in `extra`, shaped like the wire object, and is written back when the item is re-encoded.
+An event that was read from a frame knows it as `event.frame`; that is its provenance, not part of its value: a changed
+copy has none, so the writer knows an untouched event by its frame and lets the very bytes out again.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec.structs import replace as replace  # the one way to change an item
+
+__all__ = [
+    "Block",
+    "BlockStart",
+    "BlockStop",
+    "Error",
+    "ErrorKind",
+    "Event",
+    "Frame",
+    "Message",
+    "MessageDelta",
+    "MessageStart",
+    "MessageStop",
+    "OtherBlock",
+    "OtherDelta",
+    "Ping",
+    "RedactedThinking",
+    "Request",
+    "SignatureDelta",
+    "Text",
+    "TextDelta",
+    "Thinking",
+    "ThinkingDelta",
+    "ToolInputDelta",
+    "ToolUse",
+    "Unknown",
+    "Usage",
+    "replace",
+]
+
+# JSON objects we have no type for. `Any` because nobody has looked inside yet.
+Extra = dict[str, Any]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One server-sent event, or one whole JSON body.
+
+    `data` is the payload (UTF-8; several `data:` lines joined with a line feed; empty for a comment or a lone field,
+    which WHATWG says to ignore). `raw` is what came over the wire, its blank line included, or empty if the frame was
+    made here. `whole` marks a JSON body that is no stream.
+    """
+
+    data: bytes
+    event: str = ""
+    raw: bytes = b""
+    whole: bool = False
+
+
+# ── blocks: what a message is made of ───────────────────────────────────────────────────────────────────────────────
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of a message's content."""
+
+    extra: Extra = {}
+
+
+class Text(Block, frozen=True):
+    text: str = ""
+
+
+class Thinking(Block, frozen=True):
+    """Reasoning, with the provider's opaque signature over it (may be empty until its delta came)."""
+
+    thinking: str = ""
+    signature: str = ""
+
+
+class RedactedThinking(Block, frozen=True):
+    """Reasoning the provider encrypted; must go back byte for byte."""
+
+    data: str = ""
+
+
+class ToolUse(Block, frozen=True):
+    """A tool call. `input` is the JSON text of its arguments, untouched (key order and big numbers matter)."""
+
+    id: str = ""
+    name: str = ""
+    input: str = "{}"
+
+
+class OtherBlock(Block, frozen=True):
+    """A block we have no type for (server tools, images, …): `kind` is its wire type, the rest is in `extra`."""
+
+    kind: str
+
+
+# ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn. `content` is a plain string where the client sent one."""
+
+    role: str
+    content: str | tuple[Block, ...]
+    extra: Extra = {}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the client asks of a model. `tools` are the wire's own objects, in order."""
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    system: str | tuple[Block, ...] | None = None
+    max_tokens: int | None = None
+    stream: bool = False
+    tools: tuple[Extra, ...] = ()
+    extra: Extra = {}
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Token counts; None where the provider did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+
+class Event(msgspec.Struct, frozen=True, dict=True):
+    """Something that happened in an answer. `frame` is where it was read from, if it was."""
+
+    frame: ClassVar[Frame | None] = None  # per event, set by `read_from`; see the module's docstring
+
+    def read_from(self, frame: Frame) -> "Event":
+        """Note the frame this event was read from, and give the event back. For readers of a dialect only."""
+        self.__dict__["frame"] = frame
+        return self
+
+
+class MessageStart(Event, frozen=True):
+    id: str
+    model: str
+    usage: Usage = Usage()
+    extra: Extra = {}
+
+
+class BlockStart(Event, frozen=True):
+    index: int
+    block: Block
+    extra: Extra = {}
+
+
+class TextDelta(Event, frozen=True):
+    index: int
+    text: str
+    extra: Extra = {}
+
+
+class ThinkingDelta(Event, frozen=True):
+    index: int
+    thinking: str
+    extra: Extra = {}
+
+
+class SignatureDelta(Event, frozen=True):
+    index: int
+    signature: str
+    extra: Extra = {}
+
+
+class ToolInputDelta(Event, frozen=True):
+    """A piece of the JSON text of a tool's arguments."""
+
+    index: int
+    partial_json: str
+    extra: Extra = {}
+
+
+class OtherDelta(Event, frozen=True):
+    """A delta we have no type for (citations, compaction, …): `kind` is its wire type, the rest is in `extra`."""
+
+    index: int
+    kind: str
+    extra: Extra = {}
+
+
+class BlockStop(Event, frozen=True):
+    index: int
+    extra: Extra = {}
+
+
+class MessageDelta(Event, frozen=True):
+    """How the message ended. `usage` is cumulative, and None where the provider sent none."""
+
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    extra: Extra = {}
+
+
+class MessageStop(Event, frozen=True):
+    extra: Extra = {}
+
+
+class Ping(Event, frozen=True):
+    """Nothing happened, and the line is alive."""
+
+    extra: Extra = {}
+
+
+class Unknown(Event, frozen=True):
+    """An event we have no name for, or a comment: carried, not lost."""
+
+    name: str
+    data: bytes
+
+
+ErrorKind = Literal[
+    "invalid_request",
+    "authentication",
+    "permission",
+    "not_found",
+    "too_large",
+    "rate_limit",
+    "overloaded",
+    "timeout",
+    "upstream",
+    "internal",
+]
+
+
+class Error(Event, frozen=True):
+    """An exchange that failed: up the stack inside a `ProxyError`, down the pipe as an event.
+
+    It flows past every stage that does not take it and ends the answer: with a proper HTTP status if nothing was sent
+    yet, else with one error event in the client's dialect and an aborted connection.
+    """
+
+    kind: ErrorKind
+    message: str
+    status: int = 502
+    extra: Extra = {}

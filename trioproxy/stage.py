@@ -1,0 +1,142 @@
+"""A stage is one step of a pipeline.
+
+It names the type of item it takes and the type it gives. It is fed only the items it takes; every other item flows
+past it, in order. A stage object serves one exchange, in one direction, as one task of that exchange's nursery.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from trioproxy.items import Request
+
+__all__ = ["Batch", "Exchange", "Receive", "Send", "Stage"]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+# Items travel in batches: one batch is whatever one read produced. `Any`, as items of every type share one pipe.
+Batch = list[Any]
+
+
+class Send(Protocol):
+    """The end of a channel that a stage writes to: the used part of `trio.abc.SendChannel`."""
+
+    async def send(self, batch: Batch, /) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Receive(Protocol):
+    """The end of a channel that a stage reads from: the used part of `trio.abc.ReceiveChannel`."""
+
+    async def receive(self) -> Batch: ...
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One client request and the response to it: the facts a stage may know. It arrives in `Stage.open`."""
+
+    id: str
+    """A short random name, the same in the log line and in the `x-trioproxy-id` response header."""
+    method: str = "POST"
+    path: str = "/v1/messages"
+    """The path below the route's prefix, without the query."""
+    route: str = "/"
+    client_dialect: str = "anthropic"
+    upstream: str = ""
+    """The upstream's name in the TOML file."""
+    upstream_dialect: str = "anthropic"
+    stream: bool = True
+    """Whether the client is to get a stream of events: as it asked, or as the upstream answers if nobody could know."""
+    upstream_stream: bool = True
+    """Whether the upstream answers with a stream of events; False for one whole JSON body."""
+    request: Request | None = None
+    """The request as the client sent it, where a request stage needs it read."""
+    status: int | None = None
+    """The upstream's HTTP status; None while the upstream is silent, and in request stages."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The upstream's response headers, names in lower case."""
+    started: float = 0.0
+    """When the request came, on trio's clock (seconds)."""
+    event_limit: int = 16 * 1024 * 1024
+    """How large one frame may become, in bytes: `event` in the file's `[limits]`."""
+
+
+class Stage(Generic[In, Out]):
+    """Subclass it with two types and write `feed`.
+
+    `open`, `feed` and `close` return the items to pass on; they are usually generators. The contract:
+
+    1. Chunking is invisible (stages that take bytes): cutting the input anywhere gives the same output.
+    2. Batching is invisible: one batch of n equals n batches of one.
+    3. Order is kept: what you do not take flows past. If you hold items back, take the whole family (`Event`, not
+       `TextDelta`), or you will reorder.
+    4. Everything held is given up in `close`, or dropped on purpose.
+    5. Items are never changed in place; one stage object serves one exchange.
+    6. `feed` never blocks and is never slow: a batch is at most one read (64 KiB). Longer work overrides `run`.
+    7. Everything held has a bound, named in an option.
+
+    Options are the keyword arguments of the constructor: their annotation is the schema, their default the default.
+    `trioproxy.testing.check_stage` tries 1-3 and 5 on a stage of yours.
+    """
+
+    takes: ClassVar[tuple[type, ...]] = ()
+    gives: ClassVar[tuple[type, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Stage:
+                cls.takes, cls.gives = (_members(arg) for arg in get_args(base))
+
+    def open(self, exchange: Exchange, /) -> Iterable[Out]:
+        """Called once, before the first item."""
+        return ()
+
+    def feed(self, item: In, /) -> Iterable[Out]:
+        """Called for each item the stage takes."""
+        raise NotImplementedError(f"{type(self).__name__} has no feed()")
+
+    def close(self) -> Iterable[Out]:
+        """Called once, after the last item. Give up whatever you were holding back."""
+        return ()
+
+    def stats(self) -> Mapping[str, int]:
+        """Counts for the exchange's log line, read after `close`."""
+        return {}
+
+    async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """The stage's task. Override it only if the stage has to await something."""
+        with receive, send:
+            if batch := list(self.open(exchange)):
+                await send.send(batch)
+            async for items in receive:
+                if batch := self.feed_all(items):
+                    await send.send(batch)
+            if batch := list(self.close()):
+                await send.send(batch)
+
+    def feed_all(self, items: Batch) -> Batch:
+        """Feed what we take, let the rest flow past, keep the order."""
+        takes, feed = self.takes, self.feed
+        batch: Batch = []
+        for item in items:
+            if isinstance(item, takes):
+                batch.extend(feed(item))
+            else:
+                batch.append(item)
+        return batch
+
+
+def _members(arg: Any) -> tuple[type, ...]:
+    """The classes a type argument names: `Request | Event` names two."""
+    if get_origin(arg) in (Union, types.UnionType):
+        return tuple(member for part in get_args(arg) for member in _members(part))
+    return (arg,) if isinstance(arg, type) else ()

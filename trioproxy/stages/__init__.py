@@ -1,0 +1,14 @@
+"""The built-in stages: a name in TOML → where its class is. Each is a plugin like any other, imported when used."""
+
+from collections.abc import Mapping
+
+__all__ = ["BUILT_IN"]
+
+BUILT_IN: Mapping[str, str] = {
+    "deframe": "trioproxy.stages.deframe:Deframe",
+    "parse": "trioproxy.stages.parse:Parse",
+    "signature-filter": "trioproxy.stages.signature_filter:SignatureFilter",
+    "keepalive": "trioproxy.stages.keepalive:Keepalive",
+    "translate": "trioproxy.stages.translate:Translate",
+    "reframe": "trioproxy.stages.reframe:Reframe",
+}

@@ -1,0 +1,105 @@
+"""bytes → frames: cut an event stream into server-sent events, or gather one whole JSON body.
+
+The grammar is WHATWG's (html.spec.whatwg.org/multipage/server-sent-events.html): lines end in CR, LF or CRLF, a blank
+line ends an event, a BOM may stand in front. Joined, the `raw` of all frames is the input, byte for byte.
+
+Where a cut may fall is the hard part. In the usual stream without any CR, `\\n\\n` ends an event. With a CR about, one
+pattern says where a blank line ends; it never needs a byte beyond the blank line but after LF CR, where CR LF is as
+likely as CR alone. So the same frames come out wherever the network cuts.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from trioproxy.items import Error, Frame
+from trioproxy.stage import Exchange, Stage
+
+__all__ = ["Deframe"]
+
+# A line end and a blank line's end. CR CR ends at once; an LF behind it then is one more, harmless, blank line.
+_BLANK = re.compile(rb"\r\r|(?:\r\n|\n)(?:\r\n|\n|\r(?=[^\n]))")
+_LINE = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Deframe(Stage[bytes, Frame | Error]):
+    """Cut the upstream's bytes into server-sent events, or gather one whole JSON body."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()  # bytes of an event that has not ended
+        self._searched = 0  # how many of them hold no blank line's end
+        self._limit = 0
+        self._stream = True
+        self._first = True
+        self._failed = False
+        self._events = 0
+
+    def open(self, exchange: Exchange, /) -> Iterable[Frame | Error]:
+        self._limit = exchange.event_limit
+        self._stream = exchange.upstream_stream
+        return ()
+
+    def feed(self, chunk: bytes, /) -> Iterable[Frame | Error]:
+        if self._failed:
+            return ()
+        frames: list[Frame | Error] = []
+        if not self._stream:
+            self._rest += chunk
+        elif not self._rest and b"\r" not in chunk:
+            # The usual case: whole events, no CR. What follows the last blank line is the rest.
+            *blocks, rest = chunk.split(b"\n\n")
+            frames += [self._frame(block, b"\n\n") for block in blocks]
+            self._rest += rest
+            self._searched = 0
+        else:
+            self._rest += chunk
+            self._cut(frames)
+        if len(self._rest) > self._limit:
+            self._failed = True
+            what = "event" if self._stream else "answer"
+            frames.append(Error("upstream", f"the upstream sent an {what} of more than {self._limit} bytes", 502))
+            self._rest.clear()
+        return frames
+
+    def close(self) -> Iterable[Frame | Error]:
+        if not self._rest or self._failed:
+            return ()
+        rest = bytes(self._rest)
+        if self._stream:
+            # The blank line may be missing at the end of a stream; whether the event is whole, its reader will see.
+            return (self._frame(rest, b""),)
+        self._events += 1
+        return (Frame(rest, raw=rest, whole=True),)
+
+    def stats(self) -> Mapping[str, int]:
+        return {"events_in": self._events}
+
+    def _cut(self, frames: list[Frame | Error]) -> None:
+        rest, start = self._rest, 0
+        # A blank line's end is up to 4 bytes long, so it may begin up to 3 bytes back.
+        for match in _BLANK.finditer(rest, max(0, self._searched - 3)):
+            frames.append(self._frame(bytes(rest[start : match.start()]), match.group()))
+            start = match.end()
+        del rest[:start]
+        self._searched = len(rest)
+
+    def _frame(self, block: bytes, blank: bytes) -> Frame:
+        raw = block + blank
+        if self._first:
+            self._first = False
+            block = block.removeprefix(_BOM)
+        lines = block.split(b"\n") if b"\r" not in block else _LINE.split(block)
+        if len(lines) == 2 and lines[0][:7] == b"event: " and lines[1][:6] == b"data: ":
+            self._events += 1
+            return Frame(lines[1][6:], lines[0][7:].decode("utf-8", "replace"), raw)
+        event, data = b"", list[bytes]()
+        for line in lines:
+            field, _, value = line.partition(b":")
+            value = value[1:] if value[:1] == b" " else value
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                event = value
+        joined = b"\n".join(data)
+        self._events += bool(joined)
+        return Frame(joined, event.decode("utf-8", "replace"), raw)

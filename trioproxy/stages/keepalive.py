@@ -1,0 +1,47 @@
+"""events → events: a ping whenever the client has heard nothing for a while.
+
+Load balancers cut a silent line after a minute, Claude Code gives up after three; a long prefill takes longer.
+"""
+
+import trio
+
+from trioproxy.items import Event, Ping
+from trioproxy.stage import Batch, Exchange, Receive, Send, Stage
+from trioproxy.units import Seconds
+
+__all__ = ["Keepalive"]
+
+
+class Keepalive(Stage[Event, Event]):
+    """Send a ping whenever nothing has passed for `after`. The first one also sends the response head."""
+
+    def __init__(self, *, after: Seconds = Seconds(10)) -> None:
+        if after <= 0:
+            raise ValueError("after must be more than 0s")
+        self._after = after
+
+    async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        with receive, send:
+            if not exchange.stream:
+                async for batch in receive:
+                    await send.send(batch)
+                return
+            last = exchange.started or trio.current_time()
+            pending: Batch | None = None  # received, not yet sent: a deadline that falls into a send loses nothing
+            while True:
+                # The deadline stays put while items pass, and is looked at again only when it is reached: moving it
+                # for every batch would cost as much as the rest of the hop.
+                with trio.CancelScope(deadline=last + self._after):
+                    try:
+                        while True:
+                            if pending is None:
+                                pending = await receive.receive()
+                            await send.send(pending)
+                            pending = None
+                            last = trio.current_time()
+                    except trio.EndOfChannel:
+                        return
+                if pending is None and trio.current_time() >= last + self._after:
+                    pending = [Ping()]
+                if pending is not None:
+                    last = trio.current_time()  # it is the client who is slow, or about to hear from us

@@ -1,0 +1,113 @@
+"""For the tests of your own stages, and of ours: `drive` items through stages, `check_stage` against the contract."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from trioproxy.items import Frame
+from trioproxy.stage import Exchange, Stage
+
+__all__ = ["check_stage", "drive"]
+
+EXCHANGE = Exchange(id="test")
+
+
+def drive(stages: Iterable[Stage[Any, Any]], items: Sequence[Any], *, exchange: Exchange = EXCHANGE) -> list[Any]:
+    """What comes out of `stages`, in order, when `items` go in as one batch. No trio needed; stages are used up."""
+    batch = list(items)
+    for stage in stages:
+        opened = list(stage.open(exchange))
+        fed = stage.feed_all(batch)
+        batch = [*opened, *fed, *stage.close()]
+    return batch
+
+
+def check_stage(
+    make: Callable[[], Stage[Any, Any]], items: Sequence[Any] | None = None, *, exchange: Exchange = EXCHANGE
+) -> None:
+    """Raise AssertionError if a stage breaks the contract in `Stage`'s docstring on these items.
+
+    `make` gives a fresh stage (its class will do, if every option has a default). Without `items`, hypothesis invents
+    items of the types the stage takes and does not take. Checked: chunking is invisible (for stages that take bytes),
+    batching is invisible, what the stage does not take flows past in order, items are not changed in place.
+    """
+    if items is not None:
+        _check(make, list(items), exchange)
+        return
+    from hypothesis import given, settings  # noqa: PLC0415  # only here, as plugins may run without it
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    taken = [_strategy(st, cls) for cls in make().takes]
+    passed = [st.builds(_Stranger, st.integers(0, 9))]
+    some = st.lists(st.one_of(*taken, *passed), max_size=12)
+
+    @settings(max_examples=50, deadline=None, database=None)
+    @given(some)
+    def run(drawn: list[Any]) -> None:
+        _check(make, drawn, exchange)
+
+    run()
+
+
+class _Stranger:
+    """An item no stage takes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _check(make: Callable[[], Stage[Any, Any]], items: list[Any], exchange: Exchange) -> None:
+    takes = make().takes
+    before = [repr(item) for item in items]
+    whole = drive([make()], items, exchange=exchange)
+    singly = _in_batches(make(), [[item] for item in items], exchange)
+    assert _joined(singly) == _joined(whole), f"batching shows: {items!r} gives {whole!r}, one by one {singly!r}"
+    assert [repr(item) for item in items] == before, "an item was changed in place"
+    strangers = [item for item in items if not isinstance(item, takes)]
+    flowed = [item for item in whole if any(item is stranger for stranger in strangers)]
+    assert flowed == strangers, f"what it does not take did not flow past: {strangers!r} became {flowed!r}"
+    if bytes in takes:
+        cut = [piece for item in items for piece in (_bytes(item) if isinstance(item, bytes) else [item])]
+        chunked = _in_batches(make(), [[piece] for piece in cut], exchange)
+        assert _joined(chunked) == _joined(whole), f"chunking shows: {items!r} gives {whole!r}, cut up {chunked!r}"
+
+
+def _in_batches(stage: Stage[Any, Any], batches: list[list[Any]], exchange: Exchange) -> list[Any]:
+    out = list(stage.open(exchange))
+    for batch in batches:
+        out += stage.feed_all(list(batch))
+    return [*out, *stage.close()]
+
+
+def _bytes(chunk: bytes) -> list[bytes]:
+    return [chunk[index : index + 1] for index in range(len(chunk))]
+
+
+def _joined(items: list[Any]) -> list[Any]:
+    """Neighbouring bytes are one: how they are cut is nobody's business."""
+    joined: list[Any] = []
+    for item in items:
+        if isinstance(item, bytes) and joined and isinstance(joined[-1], bytes):
+            joined[-1] += item
+        elif item != b"":
+            joined.append(item)
+    return joined
+
+
+def _strategy(st: Any, cls: type) -> Any:
+    """Any value of `cls`: for a family of items, of any of its members."""
+    if cls is Frame:
+        return st.builds(Frame, data=st.binary(max_size=20), event=st.text("abc", max_size=3))
+    members = [cls, *_descendants(cls)]
+    concrete = [member for member in members if not member.__subclasses__()]
+    return st.one_of(*(_build(st, member) for member in concrete))
+
+
+def _build(st: Any, cls: type) -> Any:
+    fields = getattr(cls, "__struct_fields__", None)
+    if fields is None:
+        return st.from_type(cls)
+    return st.builds(cls, **({"extra": st.just({})} if "extra" in fields else {}))
+
+
+def _descendants(cls: type) -> list[type]:
+    return [each for child in cls.__subclasses__() for each in (child, *_descendants(child))]

@@ -1,0 +1,157 @@
+"""TOML with positions: the tables as `tomllib` reads them, and where in the file each key and value stands.
+
+`tomllib` tells no positions, so a small scanner walks the same text again. It may be simple-minded, because by then the
+text is known to be valid.
+"""
+
+import re
+import tomllib
+from typing import Any
+
+from trioproxy.errors import ConfigError, Position, Problem
+
+__all__ = ["Document", "Path", "load"]
+
+Path = tuple[str | int, ...]
+"""The way to a value: table and key names, and indexes in arrays."""
+
+_SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
+_SCALAR = re.compile(r"[^,\]}#\n]+")
+_AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+class Document:
+    """A TOML file: its tables, and the positions of its keys and values."""
+
+    def __init__(self, tables: dict[str, Any], keys: dict[Path, Position], values: dict[Path, Position]) -> None:
+        self.tables = tables
+        self._keys = keys
+        self._values = values
+
+    def key(self, path: Path) -> Position | None:
+        """Where the key stands (for a table without one, its parent)."""
+        return self._near(self._keys, path)
+
+    def value(self, path: Path) -> Position | None:
+        """Where the value stands; where it has none of its own, its key."""
+        return self._values.get(path) or self.key(path)
+
+    def _near(self, positions: dict[Path, Position], path: Path) -> Position | None:
+        while path and path not in positions:
+            path = path[:-1]
+        return positions.get(path)
+
+
+def load(text: str, file: str) -> Document:
+    """Read the TOML `text` of `file`. Raises `ConfigError` for bad syntax."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        message = str(exc)
+        lines = text.splitlines() or [""]
+        at = Position(len(lines), len(lines[-1]) + 1)
+        if (match := _AT.search(message)) and match[1]:
+            at = Position(int(match[1]), int(match[2]))
+        problem = Problem(f"this is not valid TOML: {_AT.sub('', message)}", at=at)
+        raise ConfigError([problem], file=file, source=text) from None
+    scanner = _Scanner(text)
+    scanner.document()
+    return Document(tables, scanner.keys, scanner.values)
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._arrays: dict[Path, int] = {}
+        self.keys: dict[Path, Position] = {}
+        self.values: dict[Path, Position] = {}
+
+    def document(self) -> None:
+        table: Path = ()
+        while self._space() < len(self._text):
+            if self._text.startswith("[[", self._at):
+                self._at += 2
+                table = self._header()
+                self._arrays[table] = self._arrays.get(table, -1) + 1
+                table = (*table, self._arrays[table])
+                self._at += 2
+            elif self._text[self._at] == "[":
+                self._at += 1
+                table = self._header()
+                self._at += 1
+            else:
+                self._pair(table)
+
+    def _header(self) -> Path:
+        start = self._at
+        path: Path = ()
+        for part in self._key():
+            path = (*path, part)
+            if path in self._arrays:
+                path = (*path, self._arrays[path])
+        self.keys.setdefault(path, self._position(start, self._at))
+        return path
+
+    def _pair(self, table: Path) -> None:
+        start = self._space()
+        path = table + self._key()
+        position = self._position(start, self._at)
+        for length in range(len(table) + 1, len(path) + 1):
+            self.keys.setdefault(path[:length], position)
+        self._space()
+        self._at += 1  # "="
+        self._value(path)
+
+    def _key(self) -> Path:
+        parts: list[str | int] = []
+        while True:
+            self._space()
+            if match := _BARE.match(self._text, self._at):
+                parts.append(match[0])
+            else:
+                match = _STRING.match(self._text, self._at)
+                assert match, "tomllib accepted this text"
+                parts.append(next(iter(tomllib.loads(f"{match[0]} = 1"))))
+            end = self._at = match.end()
+            self._space()
+            if not self._text.startswith(".", self._at):
+                self._at = end
+                return tuple(parts)
+            self._at += 1
+
+    def _value(self, path: Path) -> None:
+        start = self._space()
+        opening = self._text[self._at]
+        if opening in "[{":
+            self._at += 1
+            index = 0
+            while self._text[self._space()] not in "]}":
+                if opening == "[":
+                    self._value((*path, index))
+                    index += 1
+                else:
+                    self._pair(path)
+                if self._text[self._space()] == ",":
+                    self._at += 1
+            self._at += 1
+        else:
+            match = _STRING.match(self._text, self._at) or _SCALAR.match(self._text, self._at)
+            assert match, "tomllib accepted this text"
+            self._at += len(match[0].rstrip())
+        self.values[path] = self._position(start, self._at)
+
+    def _space(self) -> int:
+        match = _SPACE.match(self._text, self._at)
+        assert match, "matches the empty string too"
+        self._at = match.end()
+        return self._at
+
+    def _position(self, start: int, end: int) -> Position:
+        line = self._text.count("\n", 0, start)
+        column = start - (self._text.rfind("\n", 0, start) + 1)
+        line_end = self._text.find("\n", start)
+        width = min(end, len(self._text) if line_end < 0 else line_end) - start
+        return Position(line + 1, column + 1, max(1, width))
