@@ -1,5 +1,7 @@
 """The errors of trioproxy, by who must act: the operator, or whoever is at one end of an exchange."""
 
+import re
+
 import msgspec
 
 from trioproxy.items import Error
@@ -27,34 +29,25 @@ class ConfigError(Exception):
     """The operator must change the configuration. Carries every problem found, in the order of the file.
 
     `str()` is what the operator sees: for each problem `file:line:column: message`, the source line with a caret
-    under the culprit, and a hint.
+    under the culprit, and a hint. What looks like a secret in the source line is blotted out.
     """
 
     def __init__(self, problems: list[Problem], *, file: str = "", source: str = "") -> None:
         self.problems = sorted(problems, key=lambda problem: problem.at or Position(0, 0))
         self.file = file
-        self._lines = source.splitlines()
+        self._lines = source.split("\n")  # not splitlines(): a line of TOML ends in LF or CRLF and nothing else
         super().__init__("\n\n".join(map(self._show, self.problems)))
 
     def _show(self, problem: Problem) -> str:
-        hint = [f"  = {line}" for line in problem.hint.splitlines()]
-        at = problem.at
-        if at is None or not 0 < at.line <= len(self._lines):
-            where = f"{self.file}: " if self.file else ""
-            return "\n".join([f"{where}{problem.message}", *hint])
-        number = str(at.line)
-        gutter = " " * len(number)
-        source = self._lines[at.line - 1].replace("\t", " ")
-        width = max(1, min(at.width, len(source) - at.column + 1))
-        return "\n".join(
-            [
-                f"{self.file}:{at.line}:{at.column}: {problem.message}",
-                f"{gutter} |",
-                f"{number} | {source}",
-                f"{gutter} | {' ' * (at.column - 1)}{'^' * width}",
-                *(f"{gutter} {line.lstrip(' ')}" if line.startswith("  =") else line for line in hint),
-            ]
-        )
+        where, gutter, quoted = f"{self.file}: " if self.file else "", " ", list[str]()
+        if at := problem.at:
+            where = f"{self.file}:{at.line}:{at.column}: "
+        if at and at.line <= len(self._lines) and (source := _printable(self._lines[at.line - 1])):
+            gutter = " " * (len(str(at.line)) + 1)
+            caret = "^" * max(1, min(at.width, len(source) - at.column + 1))
+            quoted = [f"{gutter}|", f"{at.line} | {source}", f"{gutter}| {' ' * (at.column - 1)}{caret}"]
+        hint = [f"{gutter}= {line}" for line in problem.hint.splitlines()]
+        return "\n".join([f"{where}{problem.message}", *quoted, *hint])
 
 
 class ProxyError(Exception):
@@ -63,3 +56,28 @@ class ProxyError(Exception):
     def __init__(self, error: Error) -> None:
         self.error = error
         super().__init__(f"{error.status} {error.kind}: {error.message}")
+
+
+# Terminals are recorded and error messages pasted into issues, so a token written into the file must not be quoted:
+# the value of a key whose name says so, the user part of a URL, and whatever is as long and as random as a key.
+_SECRET = re.compile(
+    r"""(?ix)
+      (?: token | secret | passw | api[_-]?key | authorization | credential | cookie ) [\w-]* ["']? \s* = \s*
+        (?: \{ [^}]* default \s* = \s* )?
+        (?P<named> "(?:\\.|[^"\\])*"? | '[^']*'? | [^\s{\#,][^,}\#]* )
+    | :// (?P<user> [^/@\s"']+ ) @
+    | ["'] (?P<long> (?=[^"']*\d) (?=[^"']*(?-i:[a-z])) [\w+/=.-]{16,} ) ["']
+    """
+)
+
+
+def _printable(line: str) -> str:
+    """A line as it can be shown, every character in its column: without secrets, tabs and control characters."""
+    line = "".join(letter if letter.isprintable() else " " for letter in line.rstrip())
+    return _SECRET.sub(_blot, line)
+
+
+def _blot(match: re.Match[str]) -> str:
+    group = match.lastgroup or 0
+    start, end = match.start(group) - match.start(), match.end(group) - match.start()
+    return match[0][:start] + "*" * (end - start) + match[0][end:]

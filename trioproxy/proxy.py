@@ -51,6 +51,9 @@ class Reply(Protocol):
 
     @property
     def status(self) -> int: ...
+    @property
+    def complete(self) -> bool: ...
+    def ready(self) -> bytes: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: Any) -> None: ...
     async def send(self, data: bytes) -> None: ...
@@ -143,9 +146,9 @@ class _Conversation:
             if body is not None:
                 nursery.start_soon(self._watch, nursery.cancel_scope)
                 if route.request and self._dialect:
-                    exchange, body, answer = await self._ask_stages(route, exchange, body)
+                    exchange, body, answer = await self._ask_stages(nursery, route, exchange, body)
                     if answer:
-                        await self._answer(route.response, exchange, 200, [], _Answer(answer))
+                        await self._answer(nursery, route.response, exchange, 200, [], _Answer(answer))
                         nursery.cancel_scope.cancel()
                         return
             with await self._ask(route.upstream, path, body, piped=piped and bool(route.response)) as reply:
@@ -154,7 +157,7 @@ class _Conversation:
                 else:
                     await reply.end(body)
                 try:
-                    await self._respond(route, exchange, reply, peek)
+                    await self._respond(nursery, route, exchange, reply, peek)
                 finally:
                     self.record.bytes_in = reply.received
             nursery.cancel_scope.cancel()
@@ -183,20 +186,20 @@ class _Conversation:
 
     # ── towards the upstream ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _ask_stages(self, route: Route, exchange: Exchange, body: bytes) -> tuple[Exchange, bytes, list[Any]]:
+    async def _ask_stages(
+        self, nursery: trio.Nursery, route: Route, exchange: Exchange, body: bytes
+    ) -> tuple[Exchange, bytes, list[Any]]:
         """Run the request stages. Gives the body to send, or an answer of the stages' own, as items."""
         assert self._dialect is not None
         if get(self._incoming.headers, b"content-encoding"):
             raise ProxyError(Error("invalid_request", "compressed request bodies are not read here", 415))
         request = self._dialect.read_request(body)
         exchange = replace(exchange, request=request)
-        items: list[Any] = []
-        async with trio.open_nursery() as nursery:
-            stages: Stages = [(spec.name, spec.make()) for spec in route.request]
-            head, tail = pipeline.start(nursery, stages, exchange)
-            nursery.start_soon(_put, head, [request])
-            async for batch in tail:
-                items += batch
+        gathered = _Gathered()
+        stages: Stages = [(spec.name, spec.make()) for spec in route.request]
+        pipeline.start(nursery, stages, exchange, _From(_Answer([request])), gathered)
+        await gathered.closed.wait()
+        items = gathered.items
         requests = [item for item in items if isinstance(item, Request)]
         answer = [item for item in items if not isinstance(item, Request)]
         for item in answer:
@@ -237,7 +240,9 @@ class _Conversation:
 
     # ── towards the client ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _respond(self, route: Route, exchange: Exchange, reply: Reply, peek: Peek | None) -> None:
+    async def _respond(
+        self, nursery: trio.Nursery, route: Route, exchange: Exchange, reply: Reply, peek: Peek | None
+    ) -> None:
         if route.response and self._dialect and exchange.stream:
             heard = False
             with trio.move_on_after(_PATIENCE):
@@ -258,7 +263,7 @@ class _Conversation:
             status=status,
             headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers),
         )
-        await self._answer(route.response, exchange, status, reply.headers, _Body(reply))
+        await self._answer(nursery, route.response, exchange, status, reply.headers, _Body(reply))
 
     async def _begin_in_silence(self, route: Route, exchange: Exchange, reply: Reply) -> bool:
         """Start the response pipeline although the upstream has not answered yet: keepalive may have to speak first.
@@ -267,10 +272,10 @@ class _Conversation:
         has heard nothing yet: it can still be answered as if nothing had happened.
         """
         dialect = DIALECTS[route.upstream.dialect]
-        with trio.CancelScope() as scope:
-            answer = _Late(reply, self._incoming, dialect, self._config.limits.event, scope)
+        async with trio.open_nursery() as nursery:
+            answer = _Late(reply, self._incoming, dialect, self._config.limits.event, nursery.cancel_scope)
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-            await self._answer(route.response, exchange, 200, headers, answer)
+            await self._answer(nursery, route.response, exchange, 200, headers, answer)
         return not answer.abandoned
 
     async def _pass_through(self, status: int, reply: Reply) -> None:
@@ -279,58 +284,58 @@ class _Conversation:
         headers = end_to_end(reply.headers)
         if get(reply.headers, b"transfer-encoding"):
             headers = without(headers, b"content-length")
-        self._begin(status, headers)
-        # The head goes at once if the body does not come with it.
-        await incoming.send(b"")
-        while data := await reply.receive():
-            self.record.first_byte()
-            await incoming.send(data)
-        await incoming.finish()
+        data = reply.ready()
+        self.begin(status, headers)
+        while not reply.complete:
+            if data:
+                self.record.first_byte()
+            await incoming.send(data)  # with nothing yet, the head alone
+            data = await reply.receive()
+        await incoming.finish(data)
         self.record.end = "complete"
 
     async def _answer(
-        self, specs: Iterable[StageSpec], exchange: Exchange, status: int, headers: Headers, source: Source
+        self,
+        nursery: trio.Nursery,
+        specs: Iterable[StageSpec],
+        exchange: Exchange,
+        status: int,
+        headers: Headers,
+        source: Source,
     ) -> None:
-        """Send what `source` gives through the response stages to the client."""
-        incoming = self._incoming
+        """Send what `source` gives through the response stages, tasks of `nursery`, to the client."""
         stages: Stages = [(spec.name, spec.make()) for spec in specs]
         headers = without(end_to_end(headers), *_BODY_FIELDS)
         self._stream = exchange.stream
-        if not any(name == b"content-type" for name, _ in headers) or exchange.stream != exchange.upstream_stream:
+        if exchange.stream != exchange.upstream_stream or not get(headers, b"content-type"):
             kind = b"text/event-stream; charset=utf-8" if exchange.stream else b"application/json"
             headers = [*without(headers, b"content-type"), (b"content-type", kind)]
-        whole: list[bytes] = []
+        out = _ToClient(self, status, headers) if exchange.stream else _Gathered()
         try:
-            async with trio.open_nursery() as nursery:
-                head, tail = pipeline.start(nursery, stages, exchange)
-                nursery.start_soon(_pump, source, head)
-                async for batch in tail:
-                    for item in batch:
-                        if not isinstance(item, bytes):
-                            raise ProxyError(item) if isinstance(item, Error) else _not_bytes(item)
-                        if not exchange.stream:
-                            whole.append(item)
-                            continue
-                        self.record.first_byte()
-                        if not incoming.responded:
-                            self._begin(status, headers)
-                        await incoming.send(item)
-                        self._tail = item[-4:]
+            pipeline.start(nursery, stages, exchange, _From(source), out)
+            await out.closed.wait()
         finally:
             for _, stage in stages:
                 self.record.count(stage.stats())
-        if exchange.stream:
-            if not incoming.responded:
-                self._begin(status, headers)
-            await incoming.finish()
-        else:
-            body = b"".join(whole)
-            self._begin(status, [*headers, (b"content-length", b"%d" % len(body))])
+        if isinstance(out, _Gathered):
+            body = b"".join(map(_only_bytes, out.items))
+            self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
             self.record.first_byte()
-            await incoming.finish(body)
+            await self._incoming.finish(body)
+        else:
+            if not self._incoming.responded:
+                self.begin(status, headers)
+            await self._incoming.finish()
         self.record.end = "complete"
 
-    def _begin(self, status: int, headers: Headers) -> None:
+    async def send(self, data: bytes) -> None:
+        """Send some of a stream."""
+        self.record.first_byte()
+        await self._incoming.send(data)
+        self._tail = data[-4:]
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Set the response head."""
         self.record.status = status
         self._incoming.begin(status, [*headers, (b"x-trioproxy-id", self.record.id.encode())])
 
@@ -453,19 +458,90 @@ async def _pieces(body: _Body, limit: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _pump(source: Source, head: pipeline.Send) -> None:
-    """Feed the pipeline from its source. What goes wrong there flows down the pipe, behind what came before."""
-    with head:
+class _From:
+    """The receiving end of a pipeline, that its first stage reads: the source itself, without a channel between.
+
+    What goes wrong at the source flows down the pipe as its last item, behind all that came before.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source: Source | None = source
+
+    async def receive(self) -> list[Any]:
+        if self._source is None:
+            raise trio.EndOfChannel
         try:
-            while received := await source.receive():
-                await head.send([received] if isinstance(received, bytes) else received)
+            received = await self._source.receive()
         except ProxyError as exc:
-            await head.send([exc.error])
+            self._source = None
+            return [exc.error]
+        if not received:
+            raise trio.EndOfChannel
+        return [received] if isinstance(received, bytes) else received
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._source = None
 
 
-async def _put(head: pipeline.Send, items: list[Any]) -> None:
-    with head:
-        await head.send(items)
+class _Gathered:
+    """The sending end of a pipeline whose output is wanted whole."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self.closed = trio.Event()
+
+    async def send(self, batch: list[Any], /) -> None:
+        self.items += batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.closed.set()
+
+
+class _ToClient:
+    """The sending end of a pipeline whose output is streamed: its last stage writes to the client's connection."""
+
+    def __init__(self, conversation: _Conversation, status: int, headers: Headers) -> None:
+        self._conversation = conversation
+        self._head: tuple[int, Headers] | None = (status, headers)
+        self.closed = trio.Event()
+
+    async def send(self, batch: list[Any], /) -> None:
+        for item in batch:
+            data = _only_bytes(item)
+            if self._head is not None:
+                self._conversation.begin(*self._head)
+                self._head = None
+            await self._conversation.send(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.closed.set()
+
+
+def _only_bytes(item: object) -> bytes:
+    """What may leave the response stages: bytes. An error ends the exchange here."""
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, Error):
+        raise ProxyError(item)
+    raise TypeError(f"a {type(item).__name__} came out of the response stages, where bytes were due")
 
 
 def _kind(headers: Headers) -> str | None:
@@ -484,10 +560,6 @@ def _join(base: str, path: str) -> str:
     if base.endswith("/v1") and (path == "/v1" or path.startswith("/v1/")):
         base = base.removesuffix("/v1")
     return base + path
-
-
-def _not_bytes(item: object) -> Exception:
-    return TypeError(f"a {type(item).__name__} came out of the response stages, where bytes were due")
 
 
 def _leaves(exc: BaseException) -> Iterable[BaseException]:

@@ -6,12 +6,13 @@ colon as `module:Class` beside the TOML file. Only what is used is imported.
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -20,11 +21,27 @@ from trioproxy.stage import Stage
 from trioproxy.stages import BUILT_IN
 from trioproxy.units import Seconds, Size
 
-__all__ = ["Option", "StageClass", "Unusable", "built_in", "convert", "did_you_mean", "find", "names", "options", "read_options"]
+__all__ = [
+    "REQUIRED",
+    "Misfit",
+    "Option",
+    "StageClass",
+    "Unusable",
+    "built_in",
+    "convert",
+    "did_you_mean",
+    "find",
+    "names",
+    "options",
+    "read_options",
+]
 
 StageClass = type[Stage[Any, Any]]
 
 GROUP = "trioproxy.stages"
+
+_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_EXAMPLE = "class Mine(Stage[Event, Event]): …"
 
 
 class Unusable(Exception):
@@ -32,6 +49,14 @@ class Unusable(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.problem = Problem(message, hint)
+        super().__init__(message)
+
+
+class Misfit(ValueError):
+    """A value of the wrong type: what was expected, what was got, and `below`, where in the value it is."""
+
+    def __init__(self, message: str, hint: str = "", below: tuple[str | int, ...] = ()) -> None:
+        self.hint, self.below = hint, below
         super().__init__(message)
 
 
@@ -58,16 +83,17 @@ def find(name: str, directory: Path) -> StageClass:
         return _load(name, BUILT_IN[name])
     entries = {entry.value: entry for entry in entry_points(group=GROUP) if entry.name == name}
     if len(entries) > 1:
-        packages = " and ".join(sorted(f"{entry.dist.name if entry.dist else value!r}" for value, entry in entries.items()))
-        raise Unusable(f"two packages offer a stage '{name}': {packages}", "uninstall one, or name its class: 'module:Class'")
+        packages = sorted(entry.dist.name if entry.dist else repr(value) for value, entry in entries.items())
+        hint = "uninstall one, or name its class: 'module:Class'"
+        raise Unusable(f"two packages offer a stage '{name}': {' and '.join(packages)}", hint)
     if entries:
-        return _load(name, next(iter(entries)))
-    if ":" in name:
+        return _load(name, next(iter(entries)), "its package is installed, but not whole: install it again")
+    if _CLASS.fullmatch(name):
         # A first stage of one's own is one .py file beside the TOML file. Its directory goes first: the file the user
         # looks at must win over an installed module of the same name.
         if str(directory) not in sys.path:
             sys.path.insert(0, str(directory))
-        return _load(name, name)
+        return _load(name, name, f"put {name.partition(':')[0].replace('.', '/')}.py beside the TOML file")
     hint = did_you_mean(name, names()) or "python -m trioproxy stages lists them; one of your own is 'module:Class'"
     raise Unusable(f"there is no stage '{name}'", hint)
 
@@ -77,25 +103,28 @@ def built_in() -> Mapping[str, StageClass]:
     return {name: _load(name, where) for name, where in BUILT_IN.items()}
 
 
-def _load(name: str, where: str) -> StageClass:
+def _load(name: str, where: str, hint: str = "") -> StageClass:
     module_name, _, class_name = where.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        if exc.name and module_name.startswith(exc.name):
-            raise Unusable(f"stage '{name}': there is no module '{module_name}'", f"put {module_name}.py beside the file") from exc
-        raise Unusable(f"stage '{name}' cannot be imported: {exc}") from exc
-    except Exception as exc:  # a plugin's module may raise anything; the operator is told, with where
-        where_from = _last_line(exc, module_name)
-        raise Unusable(f"stage '{name}' cannot be imported: {type(exc).__name__}: {exc}{where_from}") from exc
+    except (Exception, SystemExit) as exc:  # a module may do anything when imported; the operator is told what and where
+        missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
+            raise Unusable(f"stage '{name}': there is no module '{module_name}'", hint) from exc
+        raise Unusable(f"stage '{name}' cannot be imported: {_told(exc, module_name)}") from exc
     cls = getattr(module, class_name, None)
     if cls is None:
         classes = [key for key, value in vars(module).items() if _is_stage(value)]
-        raise Unusable(f"stage '{name}': module '{module_name}' has no '{class_name}'", did_you_mean(class_name, classes))
+        hint = did_you_mean(class_name, classes) or (f"it has: {', '.join(classes)}" if classes else _EXAMPLE)
+        raise Unusable(f"stage '{name}': module '{module_name}' has no '{class_name}'", hint)
     if not _is_stage(cls):
-        raise Unusable(f"stage '{name}' is not a subclass of trioproxy.Stage", "class Mine(Stage[Event, Event]): …")
+        raise Unusable(f"stage '{name}' is not a subclass of trioproxy.Stage", _EXAMPLE)
     if not cls.takes or not cls.gives:
-        raise Unusable(f"stage '{name}' does not say what it takes and gives", "class Mine(Stage[Event, Event]): …")
+        raise Unusable(f"stage '{name}' does not say what it takes and gives", _EXAMPLE)
+    try:
+        options(cls)
+    except (NameError, TypeError, ValueError) as exc:
+        raise Unusable(f"stage '{name}': the options of its constructor cannot be read: {exc}") from exc
     return cls  # type: ignore[no-any-return]  # _is_stage has seen it
 
 
@@ -103,15 +132,15 @@ def _is_stage(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Stage) and value is not Stage
 
 
-def _last_line(exc: BaseException, module_name: str) -> str:
-    traceback = exc.__traceback__
-    found = ""
+def _told(exc: BaseException, module_name: str) -> str:
+    """What was raised, and the last line of the user's own module that led to it."""
+    traceback, where = exc.__traceback__, ""
     while traceback:
-        file = Path(traceback.tb_frame.f_code.co_filename)
-        if file.stem == module_name.rpartition(".")[2]:
-            found = f" ({file.name}, line {traceback.tb_lineno})"
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__") == module_name:
+            where = f" ({Path(frame.f_code.co_filename).name}, line {traceback.tb_lineno})"
         traceback = traceback.tb_next
-    return found
+    return f"{type(exc).__name__}: {exc}{where}"
 
 
 # ── options ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,51 +160,69 @@ def read_options(
     name: str,
     cls: StageClass,
     values: Mapping[str, tuple[Any, bool]],
-    report: Callable[[str | None, Problem], None],
-) -> Callable[[], Stage[Any, Any]]:
-    """Check the option `values` of stage `name` and give what makes a fresh stage with them.
+    report: Callable[[tuple[str | int, ...], Problem], None],
+) -> Callable[[], Stage[Any, Any]] | None:
+    """Check the option `values` of stage `name` and give what makes a fresh stage with them; None after a problem.
 
     With each value comes whether its type must be exact (text of the environment may spell a number). Every problem
-    goes to `report` with the option it is about (None: the stage as a whole).
+    goes to `report` with the way to the value it is about; the empty way is the stage as a whole.
     """
     known = {option.name: option for option in options(cls)}
     arguments: dict[str, Any] = {}
-    wrong = False
+    problems: list[tuple[tuple[str | int, ...], Problem]] = []
     for key, (value, strict) in values.items():
         option = known.get(key)
         if option is None:
             hint = did_you_mean(key, known) or (f"its options: {', '.join(known)}" if known else "it has no options")
-            report(key, Problem(f"stage '{name}' has no option '{key}'", hint))
-            wrong = True
+            problems.append(((key,), Problem(f"stage '{name}' has no option '{key}'", hint)))
             continue
         try:
             arguments[option.parameter] = convert(value, option.kind, strict=strict)
-        except ValueError as exc:
-            report(key, Problem(f"{key}: {exc}"))
-            wrong = True
-    missing = [option.name for option in known.values() if option.default is REQUIRED and option.parameter not in arguments]
-    if missing and not wrong:
-        report(None, Problem(f"stage '{name}' needs the option '{missing[0]}'", f"[stages.{name}] {missing[0]} = …"))
-        wrong = True
-    if not wrong:
+        except Misfit as exc:
+            problems.append(((key, *exc.below), Problem(f"{key}: {exc}", exc.hint)))
+    for option in known.values():
+        if option.default is REQUIRED and option.name not in values:
+            hint = f"[stages.{name}]\n{option.name} = …"
+            problems.append(((), Problem(f"stage '{name}' needs the option '{option.name}'", hint)))
+    if not problems:
         try:
             cls(**arguments)
         except (ValueError, TypeError) as exc:
-            report(None, Problem(f"stage '{name}': {exc}"))
-    return lambda: cls(**arguments)
+            about = str(exc).partition(" ")[0].replace("_", "-")  # "within must be 1 or more" is about `within`
+            problems.append(((about,) if about in values else (), Problem(f"stage '{name}': {exc}")))
+        except Exception as exc:  # a plugin's constructor may raise anything; the operator is told, with where
+            problems.append(((), Problem(f"stage '{name}': {_told(exc, cls.__module__)}")))
+    for below, problem in problems:
+        report(below, problem)
+    return None if problems else lambda: cls(**arguments)
+
+
+_WHERE = re.compile(r" - at `\$(.*)`$", re.DOTALL)
+_STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 
 
 def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
-    """`value` of the TOML file as a `kind`. Raises `ValueError` that says what was expected and what was got."""
+    """`value` of the TOML file as a `kind`. Raises `Misfit` that says what was expected and what was got."""
     try:
         return msgspec.convert(value, kind, strict=strict, dec_hook=_units)
     except msgspec.ValidationError as exc:
-        raise ValueError(str(exc)) from exc
+        message, where = _WHERE.sub("", str(exc)), _WHERE.search(str(exc))
+        steps = tuple(int(index) if index else name for index, name in _STEP.findall(where[1])) if where else ()
+        if get_origin(kind) is Literal:
+            choices = [str(choice) for choice in get_args(kind)]
+            if isinstance(value, str):
+                message = f"Expected {' or '.join(f'{choice!r}' for choice in choices)}, got {value!r}"
+                raise Misfit(message, did_you_mean(value, choices)) from exc
+        elif ", got" not in message and not steps and isinstance(value, int | float):
+            message = f"{message}, got {value!r}"  # of text msgspec itself says what can be said: it may be a secret
+        raise Misfit(message.replace("`object`", "`table`"), "", steps) from exc
+    except (NotImplementedError, TypeError) as exc:  # the author's annotation, not the operator's value
+        raise Misfit(f"its type, {getattr(kind, '__name__', kind)}, cannot stand in a TOML file") from exc
 
 
 def _units(kind: type, value: object) -> object:
     if issubclass(kind, Seconds | Size) or hasattr(kind, "read"):
-        return kind.read(value)  # type: ignore[attr-defined]  # just seen
+        return kind.read(value)
     raise NotImplementedError(f"no TOML value can be a {kind.__name__}")
 
 

@@ -33,6 +33,7 @@ class ReplayReply:
         self.status = 200
         self.headers: Headers = [(b"content-type", kind), (b"cache-control", b"no-cache")]
         self.received = 0
+        self.complete = False
         self._pieces = _pieces(data, chunk, whole=file.suffix == ".json")
         self._pace = pace
 
@@ -55,12 +56,17 @@ class ReplayReply:
     async def receive(self) -> bytes:
         """The next event or chunk, after the pace; empty at the end."""
         piece = next(self._pieces, b"")
+        self.complete = not piece
         if piece and self.received:
             await trio.sleep(self._pace)
         else:
             await trio.lowlevel.checkpoint()
         self.received += len(piece)
         return piece
+
+    def ready(self) -> bytes:
+        """A recording never has anything ready: it takes its time."""
+        return b""
 
     async def read(self, limit: int) -> bytes:
         """All of it; recordings are shorter than any limit that matters."""

@@ -7,7 +7,7 @@ past it, in order. A stage object serves one exchange, in one direction, as one 
 from __future__ import annotations
 
 import types
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -28,7 +28,9 @@ class Send(Protocol):
 
     async def send(self, batch: Batch, /) -> None: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: types.TracebackType | None, /
+    ) -> None: ...
 
 
 class Receive(Protocol):
@@ -37,7 +39,9 @@ class Receive(Protocol):
     async def receive(self) -> Batch: ...
     def __aiter__(self) -> AsyncIterator[Batch]: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: types.TracebackType | None, /
+    ) -> None: ...
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,19 +117,19 @@ class Stage(Generic[In, Out]):
         return {}
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        """The stage's task. Override it only if the stage has to await something."""
-        with receive, send:
-            if batch := list(self.open(exchange)):
+        """The stage's task. Override it only if the stage has to await something. Who calls it closes both ends."""
+        if batch := list(self.open(exchange)):
+            await send.send(batch)
+        async for items in receive:
+            if batch := self.feed_all(items):
                 await send.send(batch)
-            async for items in receive:
-                if batch := self.feed_all(items):
-                    await send.send(batch)
-            if batch := list(self.close()):
-                await send.send(batch)
+        if batch := list(self.close()):
+            await send.send(batch)
 
     def feed_all(self, items: Batch) -> Batch:
         """Feed what we take, let the rest flow past, keep the order."""
-        takes, feed = self.takes, self.feed
+        takes = self.takes
+        feed: Callable[[Any], Iterable[Out]] = self.feed
         batch: Batch = []
         for item in items:
             if isinstance(item, takes):

@@ -31,31 +31,30 @@ class Document:
         self._values = values
 
     def key(self, path: Path) -> Position | None:
-        """Where the key stands (for a table without one, its parent)."""
-        return self._near(self._keys, path)
+        """Where the key first stands: of `[a.b]` and `a.b = 1`, ("a", "b") is the `b`. Where it has none, its parent's."""
+        while path and path not in self._keys:
+            path = path[:-1]
+        return self._keys.get(path)
 
     def value(self, path: Path) -> Position | None:
-        """Where the value stands; where it has none of its own, its key."""
+        """Where the value stands; where it has no place of its own, its key."""
         return self._values.get(path) or self.key(path)
-
-    def _near(self, positions: dict[Path, Position], path: Path) -> Position | None:
-        while path and path not in positions:
-            path = path[:-1]
-        return positions.get(path)
 
 
 def load(text: str, file: str) -> Document:
     """Read the TOML `text` of `file`. Raises `ConfigError` for bad syntax."""
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except ValueError as exc:  # TOMLDecodeError, and a number with more digits than Python converts
         message = str(exc)
-        lines = text.splitlines() or [""]
+        lines = text.split("\n")
         at = Position(len(lines), len(lines[-1]) + 1)
         if (match := _AT.search(message)) and match[1]:
             at = Position(int(match[1]), int(match[2]))
         problem = Problem(f"this is not valid TOML: {_AT.sub('', message)}", at=at)
         raise ConfigError([problem], file=file, source=text) from None
+    except RecursionError:
+        raise ConfigError([Problem("the file nests its tables or arrays too deep")], file=file) from None
     scanner = _Scanner(text)
     scanner.document()
     return Document(tables, scanner.keys, scanner.values)
@@ -74,52 +73,41 @@ class _Scanner:
         while self._space() < len(self._text):
             if self._text.startswith("[[", self._at):
                 self._at += 2
-                table = self._header()
-                self._arrays[table] = self._arrays.get(table, -1) + 1
-                table = (*table, self._arrays[table])
+                table = self._key((), array=True)
                 self._at += 2
             elif self._text[self._at] == "[":
                 self._at += 1
-                table = self._header()
+                table = self._key(())
                 self._at += 1
             else:
                 self._pair(table)
 
-    def _header(self) -> Path:
-        start = self._at
-        path: Path = ()
-        for part in self._key():
-            path = (*path, part)
-            if path in self._arrays:
-                path = (*path, self._arrays[path])
-        self.keys.setdefault(path, self._position(start, self._at))
-        return path
-
     def _pair(self, table: Path) -> None:
-        start = self._space()
-        path = table + self._key()
-        position = self._position(start, self._at)
-        for length in range(len(table) + 1, len(path) + 1):
-            self.keys.setdefault(path[:length], position)
-        self._space()
+        path = self._key(table)
         self._at += 1  # "="
         self._value(path)
 
-    def _key(self) -> Path:
-        parts: list[str | int] = []
+    def _key(self, path: Path, *, array: bool = False) -> Path:
+        """Read a dotted key below `path`, with the space around it; note where each part stands."""
         while True:
-            self._space()
-            if match := _BARE.match(self._text, self._at):
-                parts.append(match[0])
+            start = self._space()
+            if match := _BARE.match(self._text, start):
+                part = match[0]
             else:
-                match = _STRING.match(self._text, self._at)
+                match = _STRING.match(self._text, start)
                 assert match, "tomllib accepted this text"
-                parts.append(next(iter(tomllib.loads(f"{match[0]} = 1"))))
-            end = self._at = match.end()
-            self._space()
-            if not self._text.startswith(".", self._at):
-                self._at = end
-                return tuple(parts)
+                part = next(iter(tomllib.loads(f"{match[0]} = 1")))
+            self._at = match.end()
+            path = (*path, part)
+            self.keys.setdefault(path, self._position(start, self._at))
+            last = self._text[self._space()] != "."
+            if last and array:
+                self._arrays[path] = self._arrays.get(path, -1) + 1
+            if path in self._arrays:
+                path = (*path, self._arrays[path])
+                self.keys.setdefault(path, self._position(start, match.end()))
+            if last:
+                return path
             self._at += 1
 
     def _value(self, path: Path) -> None:

@@ -4,9 +4,10 @@ import re
 
 __all__ = ["Seconds", "Size", "show_seconds", "show_size"]
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_TOO_MANY = 10**15  # seconds or bytes; beyond it, arithmetic with floats would overflow or lose whole numbers
+_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 class Seconds(float):
@@ -16,13 +17,13 @@ class Seconds(float):
     def read(cls, value: object) -> "Seconds":
         """From a TOML value. Raises `ValueError` that says what was expected."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = float(value)
+            seconds = float(min(value, _TOO_MANY))
         elif isinstance(value, str) and (match := _NUMBER.fullmatch(value)) and match[2] in _SECONDS:
             seconds = float(match[1]) * _SECONDS[match[2]]
         else:
-            raise ValueError('Expected a time such as "10s", "40ms" or "2m"')
-        if not 0 <= seconds < float("inf"):
-            raise ValueError("Expected a time of 0 or more")
+            raise ValueError(f'Expected a time such as "10s", "40ms" or "2m", got {value!r}')
+        if not 0 <= seconds < _TOO_MANY:
+            raise ValueError(f"Expected a time of 0 or more, got {value!r}")
         return cls(seconds)
 
 
@@ -35,17 +36,18 @@ class Size(int):
         if isinstance(value, int) and not isinstance(value, bool):
             size = value
         elif isinstance(value, str) and (match := _NUMBER.fullmatch(value)) and match[2].lower() in _SIZES:
-            size = int(float(match[1]) * _SIZES[match[2].lower()])
+            size = int(min(float(match[1]), _TOO_MANY) * _SIZES[match[2].lower()])
         else:
-            raise ValueError('Expected a size such as "64 KiB" or "16 MiB", or a number of bytes')
-        if size <= 0:
-            raise ValueError("Expected a size of 1 byte or more")
+            raise ValueError(f'Expected a size such as "64 KiB" or "16 MiB", or a number of bytes, got {value!r}')
+        if not 0 < size < _TOO_MANY:
+            raise ValueError(f"Expected a size of 1 byte or more, got {value!r}")
         return cls(size)
 
 
 def show_seconds(seconds: float) -> str:
     """As the TOML file would say it."""
-    return f"{seconds * 1000:g}ms" if 0 < seconds < 1 else f"{seconds:g}s"
+    number, unit = (seconds * 1000, "ms") if 0 < seconds < 1 else (seconds, "s")
+    return f"{number:.6f}".rstrip("0").rstrip(".") + unit
 
 
 def show_size(size: int) -> str:

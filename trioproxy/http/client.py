@@ -206,6 +206,8 @@ class Reply:
 
     async def _flush(self) -> None:
         out, self._out = self._out, b""
+        if not out:
+            return
         try:
             await self._wire.send(out, self._timeouts.between_bytes)
         except Gone:
@@ -233,25 +235,31 @@ class Reply:
                 raise self._failure("closed the connection before answering")
         return self._status
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has been given out: `receive` would give nothing more."""
+        return self._done
+
+    def ready(self) -> bytes:
+        """What has come of the body and was not given out yet, without waiting. Raises `ProxyError`."""
+        data: list[bytes] = []
+        while not self._done:
+            event = self._next_event()
+            if type(event) is h11.Data:
+                data.append(event.data)
+            elif event is h11.NEED_DATA:
+                break
+            else:
+                self._done = True
+        joined = data[0] if len(data) == 1 else b"".join(data)
+        self.received += len(joined)
+        return bytes(joined)
+
     async def receive(self) -> bytes:
         """The body's next bytes, all that one read gave; empty at its end. Raises `ProxyError` if it ends early."""
-        data: list[bytes] = []
-        while True:
-            event = self._next_event()
-            if isinstance(event, h11.Data):
-                data.append(bytes(event.data))
-                continue
-            if event is h11.NEED_DATA:
-                if data:
-                    break
-                await self._fill(self._timeouts.between_bytes, "sent nothing")
-                continue
-            if isinstance(event, h11.EndOfMessage):
-                self._done = True
-            break
-        joined = b"".join(data)
-        self.received += len(joined)
-        return joined
+        while not (data := self.ready()) and not self._done:
+            await self._fill(self._timeouts.between_bytes, "sent nothing")
+        return data
 
     async def read(self, limit: int) -> bytes:
         """The whole body, up to `limit` bytes. Raises `ProxyError`."""
@@ -265,8 +273,6 @@ class Reply:
 
     def _next_event(self) -> object:
         """h11's next event, with what was received fed to it in pieces while it reads a head."""
-        if self._done:
-            return h11.EndOfMessage()
         try:
             event: object = self._h11.next_event()
             while event is h11.NEED_DATA and self._unfed:

@@ -13,15 +13,23 @@ class Undecodable(Exception):
 
 
 class Decoder:
-    """Decodes gzip or deflate, with or without its zlib header."""
+    """Decodes gzip (several members too) or deflate, with or without its zlib header."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._first = b""  # two bytes tell which of the three it is
         self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The pieces `data` decodes to. Raises `Undecodable`."""
-        while data:
+        if not self._begun:
+            data = self._first = self._first + data
+            if len(data) < 2:
+                return
+        more = False  # a full piece: zlib may hold the rest of what it has read
+        while data or more:
+            if self._zlib.eof:
+                self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)  # only gzip goes on after its end
             try:
                 piece = self._zlib.decompress(data, _PIECE)
             except zlib.error as exc:
@@ -31,11 +39,10 @@ class Decoder:
                 self._begun = True
                 continue
             self._begun = True
-            data = self._zlib.unconsumed_tail
+            data = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+            more = len(piece) == _PIECE and not self._zlib.eof
             if piece:
                 yield piece
-            elif not data or self._zlib.eof:
-                return
 
 
 def decoder(coding: bytes) -> Decoder | None:

@@ -29,7 +29,7 @@ class Gate:
         origin = get(headers, b"origin").decode("latin-1").lower()
         if origin in self._origins or "*" in self._origins:
             return None
-        if origin and not self._known(urlsplit(origin).netloc):
+        if origin and not self._known(_netloc(origin)):
             return f"requests from web pages of {origin!r} are refused; add it to `origins` to open them"
         if not origin and get(headers, b"sec-fetch-site") == b"cross-site":
             return "cross-site requests of web pages are refused; see `origins`"
@@ -38,6 +38,13 @@ class Gate:
     def _known(self, host: str) -> bool:
         name = _name(host)
         return bool(name) and (name in self._hosts or host.lower() in self._hosts or is_loopback(name))
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""  # `http://[` is nobody's origin
 
 
 def _name(host: str) -> str:

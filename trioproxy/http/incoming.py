@@ -63,14 +63,12 @@ class ClientConnection:
 
     async def _read_head(self) -> bytes | None:
         limits = self.limits
-        with trio.CancelScope() as self.waiting:
-            try:
-                # A new connection has as long as a head may take; one that served before may idle.
-                await self._fill(limits.keep_alive if self._requests else limits.head_timeout)
-            except Stalled:
-                return None
-        idle, self.waiting = self.waiting, None
-        if idle.cancelled_caught or not self.buffer:
+        if not self.buffer:
+            # A new connection has as long as a head may take; one that served before may idle.
+            with trio.move_on_after(limits.keep_alive if self._requests else limits.head_timeout) as self.waiting:
+                self.buffer += await self.wire.receive()
+            self.waiting = None
+        if not self.buffer:
             return None
         deadline = trio.current_time() + limits.head_timeout
         while True:
@@ -92,10 +90,6 @@ class ClientConnection:
             if not data:
                 return None
             self.buffer += data
-
-    async def _fill(self, timeout: float) -> None:
-        if not self.buffer:
-            self.buffer += await self.wire.receive(timeout)
 
     def _parse_head(self, head: bytes) -> tuple[h11.Request, Target]:
         if head.count(b"\r\n") > self.limits.head_lines + 2:

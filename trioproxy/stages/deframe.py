@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from trioproxy.items import Error, Frame
-from trioproxy.stage import Exchange, Stage
+from trioproxy.stage import Batch, Exchange, Stage
 
 __all__ = ["Deframe"]
 
@@ -48,7 +48,12 @@ class Deframe(Stage[bytes, Frame | Error]):
         elif not self._rest and b"\r" not in chunk:
             # The usual case: whole events, no CR. What follows the last blank line is the rest.
             *blocks, rest = chunk.split(b"\n\n")
-            frames += [self._frame(block, b"\n\n") for block in blocks]
+            for block in blocks:
+                event, separator, data = block.partition(b"\ndata: ")
+                if separator and event[:7] == b"event: " and b"\n" not in data and b"\n" not in event:
+                    frames.append(Frame(data, event[7:].decode("utf-8", "replace"), block + b"\n\n"))
+                else:
+                    frames.append(self._frame(block, b"\n\n"))
             self._rest += rest
             self._searched = 0
         else:
@@ -71,6 +76,11 @@ class Deframe(Stage[bytes, Frame | Error]):
         self._events += 1
         return (Frame(rest, raw=rest, whole=True),)
 
+    def feed_all(self, items: Batch) -> Batch:
+        batch = super().feed_all(items)
+        self._events += len(batch)
+        return batch
+
     def stats(self) -> Mapping[str, int]:
         return {"events_in": self._events}
 
@@ -89,9 +99,6 @@ class Deframe(Stage[bytes, Frame | Error]):
             self._first = False
             block = block.removeprefix(_BOM)
         lines = block.split(b"\n") if b"\r" not in block else _LINE.split(block)
-        if len(lines) == 2 and lines[0][:7] == b"event: " and lines[1][:6] == b"data: ":
-            self._events += 1
-            return Frame(lines[1][6:], lines[0][7:].decode("utf-8", "replace"), raw)
         event, data = b"", list[bytes]()
         for line in lines:
             field, _, value = line.partition(b":")
@@ -101,5 +108,5 @@ class Deframe(Stage[bytes, Frame | Error]):
             elif field == b"event":
                 event = value
         joined = b"\n".join(data)
-        self._events += bool(joined)
+        self._events -= not joined  # feed_all counts frames; one without data is no event
         return Frame(joined, event.decode("utf-8", "replace"), raw)

@@ -11,37 +11,38 @@ from trioproxy.units import Seconds
 
 __all__ = ["Keepalive"]
 
+_AFTER = Seconds(10)  # Claude Code warns its user after 20 seconds of silence
+
 
 class Keepalive(Stage[Event, Event]):
     """Send a ping whenever nothing has passed for `after`. The first one also sends the response head."""
 
-    def __init__(self, *, after: Seconds = Seconds(10)) -> None:
+    def __init__(self, *, after: Seconds = _AFTER) -> None:
         if after <= 0:
             raise ValueError("after must be more than 0s")
         self._after = after
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        with receive, send:
-            if not exchange.stream:
-                async for batch in receive:
-                    await send.send(batch)
-                return
-            last = exchange.started or trio.current_time()
-            pending: Batch | None = None  # received, not yet sent: a deadline that falls into a send loses nothing
-            while True:
-                # The deadline stays put while items pass, and is looked at again only when it is reached: moving it
-                # for every batch would cost as much as the rest of the hop.
-                with trio.CancelScope(deadline=last + self._after):
-                    try:
-                        while True:
-                            if pending is None:
-                                pending = await receive.receive()
-                            await send.send(pending)
-                            pending = None
-                            last = trio.current_time()
-                    except trio.EndOfChannel:
-                        return
-                if pending is None and trio.current_time() >= last + self._after:
-                    pending = [Ping()]
-                if pending is not None:
-                    last = trio.current_time()  # it is the client who is slow, or about to hear from us
+        if not exchange.stream:
+            async for batch in receive:
+                await send.send(batch)
+            return
+        last = exchange.started or trio.current_time()
+        pending: Batch | None = None  # received, not yet sent: a deadline that falls into a send loses nothing
+        while True:
+            # The deadline stays put while items pass, and is looked at again only when it is reached: moving it for
+            # every batch would cost as much as the rest of the hop.
+            with trio.CancelScope(deadline=last + self._after):
+                try:
+                    while True:
+                        if pending is None:
+                            pending = await receive.receive()
+                        await send.send(pending)
+                        pending = None
+                        last = trio.current_time()
+                except trio.EndOfChannel:
+                    return
+            if pending is None and trio.current_time() >= last + self._after:
+                pending = [Ping()]
+            if pending is not None:
+                last = trio.current_time()  # it is the client who is slow, or about to hear from us

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from trioproxy.dialects import DIALECTS
 from trioproxy.items import Event, Frame
-from trioproxy.stage import Exchange, Stage
+from trioproxy.stage import Batch, Exchange, Stage
 
 __all__ = ["Parse"]
 
@@ -20,6 +20,9 @@ class Parse(Stage[Frame, Event]):
 
     def feed(self, frame: Frame, /) -> Iterable[Event]:
         return self._reader.feed(frame)
+
+    def feed_all(self, items: Batch) -> Batch:
+        return self._reader.feed_all(items)
 
     def close(self) -> Iterable[Event]:
         return self._reader.close()

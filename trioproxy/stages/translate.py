@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from trioproxy.dialects import DIALECTS
 from trioproxy.items import Error, Event, Frame
-from trioproxy.stage import Exchange, Stage
+from trioproxy.stage import Batch, Exchange, Stage
 
 __all__ = ["Translate"]
 
@@ -20,6 +20,9 @@ class Translate(Stage[Event, Frame | Error]):
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
         return self._writer.feed(event)
+
+    def feed_all(self, items: Batch) -> Batch:
+        return self._writer.feed_all(items)
 
     def close(self) -> Iterable[Frame | Error]:
         return self._writer.close()

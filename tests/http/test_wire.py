@@ -1,0 +1,213 @@
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trustme
+
+from trioproxy.http.wire import READ_SIZE, Gone, SocketWire, Stalled, TlsWire
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        return near, server.accept()[0]
+
+
+PAIRS: dict[str, Callable[[], tuple[socket.socket, socket.socket]]] = {"tcp": tcp_pair, "unix": socket.socketpair}
+
+
+@asynccontextmanager
+async def wires(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> AsyncIterator[tuple[SocketWire, SocketWire]]:
+    near, far = map(SocketWire, pair())
+    try:
+        with trio.fail_after(5):
+            yield near, far
+    finally:
+        near.close()
+        far.close()
+
+
+each_pair = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+
+
+async def read_all(wire: SocketWire, *, most: int) -> bytes:
+    got = b""
+    while len(got) < most and (data := await wire.receive()):
+        assert len(data) <= READ_SIZE
+        got += data
+    return got
+
+
+@each_pair
+async def test_every_byte_arrives_in_order(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    data = bytes(range(256)) * 20_000  # more than any socket buffers: send has to wait
+    async with wires(pair) as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(near.send, data)
+        assert await read_all(far, most=len(data)) == data
+
+
+@each_pair
+async def test_the_end_is_empty(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    async with wires(pair) as (near, far):
+        await near.send(b"last words")
+        near.shut_down()
+        assert await far.receive() == b"last words"
+        assert await far.receive() == b""
+        await far.send(b"the other half still speaks")
+        assert await near.receive() == b"the other half still speaks"
+
+
+async def test_a_reset_is_no_end() -> None:
+    async with wires(tcp_pair) as (near, far):
+        near.abort()
+        with pytest.raises(Gone, match="reset"):
+            await far.receive()
+
+
+@each_pair
+async def test_writing_to_one_who_left(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    async with wires(pair) as (near, far):
+        far.abort()
+        with pytest.raises(Gone):
+            while True:
+                await near.send(b"x" * READ_SIZE)
+
+
+async def test_silence_is_stalled(autojump_clock: trio.testing.MockClock) -> None:
+    async with wires(socket.socketpair) as (near, _):
+        with pytest.raises(Stalled):
+            await near.receive(timeout=2)
+
+
+async def test_one_who_takes_no_byte_is_stalled(autojump_clock: trio.testing.MockClock) -> None:
+    async with wires(socket.socketpair) as (near, _):
+        with pytest.raises(Stalled):
+            await near.send(bytes(10_000_000), timeout=2)
+
+
+async def test_a_timeout_is_for_each_wait_and_not_for_all_of_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with wires(socket.socketpair) as (near, far), trio.open_nursery() as nursery:
+        autojump_clock.autojump_threshold = 0.02  # sockets need a moment of their own
+        nursery.start_soon(near.send, bytes(2_000_000), 1.0)
+        got = 0
+        while got < 2_000_000:
+            await trio.sleep(0.1)
+            got += len(await far.receive())
+        assert trio.current_time() > 2
+
+
+async def test_closing_wakes_who_waits() -> None:
+    async with wires(tcp_pair) as (near, _), trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(Gone, match="closed by us"):
+                await near.receive()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        near.close()
+
+
+async def test_idle_sees_data_and_the_end() -> None:
+    for say in (lambda wire: wire.send(b"x"), lambda wire: trio.to_thread.run_sync(wire.shut_down)):
+        async with wires(socket.socketpair) as (near, far):
+            assert near.idle()
+            await say(far)
+            assert not near.idle()
+
+
+async def test_a_busy_wire_lets_others_run() -> None:
+    async with wires(socket.socketpair) as (near, far), trio.open_nursery() as nursery:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        async def flood() -> None:
+            while True:
+                await near.send(bytes(READ_SIZE))
+
+        nursery.start_soon(flood)
+        nursery.start_soon(other)
+        await read_all(far, most=100 * READ_SIZE)
+        assert turns > 100
+        nursery.cancel_scope.cancel()
+
+
+# ── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def tls_pair() -> AsyncIterator[tuple[TlsWire, trio.SSLStream[trio.SocketStream]]]:
+    ca = trustme.CA()
+    server_context, client_context = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
+    ca.issue_cert("localhost").configure_cert(server_context)
+    ca.configure_trust(client_context)
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in tcp_pair_unblocked())
+    client = trio.SSLStream(near, client_context, server_hostname="localhost", https_compatible=True)
+    server = trio.SSLStream(far, server_context, server_side=True, https_compatible=True)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.do_handshake)
+            nursery.start_soon(server.do_handshake)
+        try:
+            yield TlsWire(client), server
+        finally:
+            near.socket.close()
+            far.socket.close()
+
+
+def tcp_pair_unblocked() -> tuple[socket.socket, socket.socket]:
+    pair = tcp_pair()
+    for sock in pair:
+        sock.setblocking(False)
+    return pair
+
+
+async def test_tls_both_ways() -> None:
+    async with tls_pair() as (wire, far):
+        await wire.send(b"question")
+        assert await far.receive_some() == b"question"
+        await far.send_all(b"answer")
+        assert await wire.receive() == b"answer"
+        assert wire.idle()
+        wire.close()
+        assert await far.receive_some() == b""
+
+
+async def test_tls_silence_is_stalled() -> None:
+    async with tls_pair() as (wire, _):
+        with pytest.raises(Stalled):
+            await wire.receive(timeout=0.05)
+
+
+async def test_tls_takes_no_byte() -> None:
+    async with tls_pair() as (wire, _):
+        with pytest.raises(Stalled):
+            await wire.send(bytes(20_000_000), timeout=0.1)
+
+
+async def test_tls_reset() -> None:
+    async with tls_pair() as (wire, far):
+        far.transport_stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        far.transport_stream.socket.close()
+        with pytest.raises(Gone):
+            await wire.receive()
+
+
+async def test_tls_is_not_idle_with_a_record_that_was_read_from_the_socket_but_not_yet_asked_for() -> None:
+    # Else a stray second answer, sent as a second record, would be the next request's.
+    async with tls_pair() as (wire, far):
+        await far.send_all(b"answer")
+        await far.send_all(b"STRAY")
+        assert await wire.receive() == b"answer"  # both records have come, and one read got both
+        assert not wire.idle()
