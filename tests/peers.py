@@ -16,7 +16,7 @@ import h11
 import trio
 
 from trioproxy import config
-from trioproxy.http.server import Listener, Server, open_listeners
+from trioproxy.http.server import Address, Listener, Server, open_listeners
 from trioproxy.proxy import Proxy
 
 
@@ -53,6 +53,12 @@ class Line:
 
     async def end(self) -> None:
         await self.send(b"0\r\n\r\n")
+
+    def reset(self) -> None:
+        """Close the connection as a crash does. The script must return then."""
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        self.stream.socket.close()
+        self.closed.set()
 
     async def whole(self, body: bytes, kind: str = "application/json", status: int = 200) -> None:
         head = f"HTTP/1.1 {status} Whatever\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -92,8 +98,6 @@ async def upstream(script: Script) -> AsyncIterator[Upstream]:
             up.open += 1
             try:
                 await _serve(stream, script, up)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                up.gone.set()
             finally:
                 up.open -= 1
                 await trio.aclose_forcefully(stream)
@@ -116,16 +120,21 @@ async def _serve(stream: trio.SocketStream, script: Script, up: Upstream) -> Non
 
             async def watch(line: Line = line, scope: trio.CancelScope = nursery.cancel_scope) -> None:
                 try:
-                    more = await line.stream.receive_some(1)
-                except trio.BrokenResourceError:
-                    more = b""
-                assert not more, "the proxy does not pipeline"
+                    # Only a look: the next request may be here while the script still returns.
+                    if await line.stream.socket.recv(1, socket.MSG_PEEK):
+                        return
+                except (OSError, trio.ClosedResourceError):
+                    pass  # reset, by the proxy or the script
                 line.closed.set()
                 up.gone.set()
                 scope.cancel()
 
             nursery.start_soon(watch)
-            await script(line)
+            try:
+                await script(line)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                line.closed.set()
+                up.gone.set()
             nursery.cancel_scope.cancel()
         if line.closed.is_set():
             return
@@ -157,13 +166,13 @@ async def _read(stream: trio.SocketStream, connection: h11.Connection) -> Asked 
 async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[int]:
     """The proxy itself, in this process, on a free port: its number."""
     loaded = config.read(toml, (directory or Path()) / "stages.toml", {})
-    async with running(loaded, [config.Address("127.0.0.1:0")]) as (listeners, _):
+    async with running(loaded, [Address("127.0.0.1:0")]) as (listeners, _):
         yield int(listeners[0].address.rpartition(":")[2])
 
 
 @asynccontextmanager
 async def running(
-    loaded: config.Config, addresses: list[config.Address]
+    loaded: config.Config, addresses: list[Address]
 ) -> AsyncIterator[tuple[list[Listener], Server]]:
     """A configuration served on `addresses`."""
     listeners = await open_listeners(addresses)

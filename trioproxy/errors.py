@@ -65,7 +65,7 @@ _SECRET = re.compile(
       (?: token | secret | passw | api[_-]?key | authorization | credential | cookie ) [\w-]* ["']? \s* = \s*
         (?: \{ [^}]* default \s* = \s* )?
         (?P<named> "(?:\\.|[^"\\])*"? | '[^']*'? | [^\s{\#,][^,}\#]* )
-    | :// (?P<user> [^/@\s"']+ ) @
+    | (?: :// | ["'] ) (?P<user> [^/@\s"']+ ) @
     | ["'] (?P<long> (?=[^"']*\d) (?=[^"']*(?-i:[a-z])) [\w+/=.-]{16,} ) ["']
     """
 )

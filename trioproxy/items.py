@@ -148,9 +148,12 @@ class Event(msgspec.Struct, frozen=True, dict=True):
 
 
 class MessageStart(Event, frozen=True):
+    """`content` is what the message begins with: blocks of its own that come whole, almost always none."""
+
     id: str
     model: str
     usage: Usage = Usage()
+    content: tuple[Block, ...] = ()
     extra: Extra = {}
 
 

@@ -156,6 +156,7 @@ class _Conversation:
                     nursery.start_soon(self._upload, reply, nursery.cancel_scope)
                 else:
                     await reply.end(body)
+                    del body  # a conversation of many megabytes need not stay for as long as its answer streams
                 try:
                     await self._respond(nursery, route, exchange, reply, peek)
                 finally:
@@ -251,7 +252,7 @@ class _Conversation:
             if not heard and await self._begin_in_silence(route, exchange, reply):
                 return
         status = await reply.head()
-        kind = _kind(reply.headers)
+        kind = _kind(reply.headers, asked="stream" if exchange.stream else "whole")
         if not (route.response and self._dialect and status == 200 and kind):
             await self._pass_through(status, reply)
             return
@@ -281,6 +282,7 @@ class _Conversation:
     async def _pass_through(self, status: int, reply: Reply) -> None:
         """The response as it is: an error, or something no dialect knows."""
         incoming = self._incoming
+        self._stream = False  # should a stream have been expected
         headers = end_to_end(reply.headers)
         if get(reply.headers, b"transfer-encoding"):
             headers = without(headers, b"content-length")
@@ -427,7 +429,7 @@ class _Late:
 
     async def receive(self) -> bytes | list[Any]:
         if self._source is None:
-            status, kind = await self._reply.head(), _kind(self._reply.headers)
+            status, kind = await self._reply.head(), _kind(self._reply.headers, asked="stream")
             if status == 200 and kind == "stream":
                 self._source = _Body(self._reply)
             elif not self._incoming.responded:
@@ -508,8 +510,9 @@ class _Gathered:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.closed.set()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is None:  # what failed is not complete: the nursery is about to say so
+            self.closed.set()
 
 
 class _ToClient:
@@ -531,8 +534,9 @@ class _ToClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.closed.set()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is None:  # what failed is not complete: the nursery is about to say so
+            self.closed.set()
 
 
 def _only_bytes(item: object) -> bytes:
@@ -544,10 +548,13 @@ def _only_bytes(item: object) -> bytes:
     raise TypeError(f"a {type(item).__name__} came out of the response stages, where bytes were due")
 
 
-def _kind(headers: Headers) -> str | None:
-    """What an answer is by its content type: a "stream", a "whole" body, or None for what no dialect knows."""
+def _kind(headers: Headers, *, asked: str) -> str | None:
+    """What an answer is by its content type: a "stream", a "whole" body, or None for what no dialect knows.
+
+    An upstream that does not say is believed to give what was `asked`.
+    """
     kind = get(headers, b"content-type").partition(b";")[0].strip().lower()
-    return {b"text/event-stream": "stream", b"application/json": "whole"}.get(kind)
+    return {b"text/event-stream": "stream", b"application/json": "whole", b"": asked}.get(kind)
 
 
 def _credentials(upstream: Upstream) -> Headers:

@@ -107,7 +107,10 @@ def _load(name: str, where: str, hint: str = "") -> StageClass:
     module_name, _, class_name = where.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as exc:  # a module may do anything when imported; the operator is told what and where
+    except (
+        Exception,
+        SystemExit,
+    ) as exc:  # a module may do anything when imported; the operator is told what and where
         missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise Unusable(f"stage '{name}': there is no module '{module_name}'", hint) from exc
@@ -159,32 +162,34 @@ def options(cls: StageClass) -> list[Option]:
 def read_options(
     name: str,
     cls: StageClass,
-    values: Mapping[str, tuple[Any, bool]],
+    values: Mapping[str, tuple[Any, bool] | None],
     report: Callable[[tuple[str | int, ...], Problem], None],
 ) -> Callable[[], Stage[Any, Any]] | None:
     """Check the option `values` of stage `name` and give what makes a fresh stage with them; None after a problem.
 
-    With each value comes whether its type must be exact (text of the environment may spell a number). Every problem
-    goes to `report` with the way to the value it is about; the empty way is the stage as a whole.
+    With each value comes whether its type must be exact (text of the environment may spell a number); None is a value
+    that could not be had. Every problem goes to `report` with the way to the value it is about; the empty way is the
+    stage as a whole.
     """
     known = {option.name: option for option in options(cls)}
     arguments: dict[str, Any] = {}
     problems: list[tuple[tuple[str | int, ...], Problem]] = []
-    for key, (value, strict) in values.items():
+    for key, given in values.items():
         option = known.get(key)
         if option is None:
             hint = did_you_mean(key, known) or (f"its options: {', '.join(known)}" if known else "it has no options")
             problems.append(((key,), Problem(f"stage '{name}' has no option '{key}'", hint)))
-            continue
-        try:
-            arguments[option.parameter] = convert(value, option.kind, strict=strict)
-        except Misfit as exc:
-            problems.append(((key, *exc.below), Problem(f"{key}: {exc}", exc.hint)))
+        elif given is not None:
+            try:
+                arguments[option.parameter] = convert(given[0], option.kind, strict=given[1])
+            except Misfit as exc:
+                problems.append(((key, *exc.below), Problem(f"{key}: {exc}", exc.hint)))
     for option in known.values():
         if option.default is REQUIRED and option.name not in values:
             hint = f"[stages.{name}]\n{option.name} = …"
             problems.append(((), Problem(f"stage '{name}' needs the option '{option.name}'", hint)))
-    if not problems:
+    whole = not problems and None not in values.values()
+    if whole:
         try:
             cls(**arguments)
         except (ValueError, TypeError) as exc:
@@ -194,7 +199,7 @@ def read_options(
             problems.append(((), Problem(f"stage '{name}': {_told(exc, cls.__module__)}")))
     for below, problem in problems:
         report(below, problem)
-    return None if problems else lambda: cls(**arguments)
+    return (lambda: cls(**arguments)) if whole and not problems else None
 
 
 _WHERE = re.compile(r" - at `\$(.*)`$", re.DOTALL)

@@ -1,9 +1,11 @@
 """For the tests of your own stages, and of ours: `drive` items through stages, `check_stage` against the contract."""
 
+import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
-from trioproxy.items import Frame
+import msgspec
+
 from trioproxy.stage import Exchange, Stage
 
 __all__ = ["check_stage", "drive"]
@@ -93,21 +95,25 @@ def _joined(items: list[Any]) -> list[Any]:
     return joined
 
 
-def _strategy(st: Any, cls: type) -> Any:
-    """Any value of `cls`: for a family of items, of any of its members."""
-    if cls is Frame:
-        return st.builds(Frame, data=st.binary(max_size=20), event=st.text("abc", max_size=3))
-    members = [cls, *_descendants(cls)]
-    concrete = [member for member in members if not member.__subclasses__()]
-    return st.one_of(*(_build(st, member) for member in concrete))
+def _strategy(st: Any, kind: Any) -> Any:
+    """Any value of a type: for a family of items, of any of its members. `st` is hypothesis's strategies module."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return st.one_of(*(_strategy(st, each) for each in arguments))
+    if origin is tuple:
+        return st.lists(_strategy(st, arguments[0]), max_size=3).map(tuple)
+    if origin is dict:
+        return st.just({})  # the fields of a wire object nobody knows
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        concrete = [member for member in (kind, *_descendants(kind)) if not member.__subclasses__()]
+        return st.one_of(*(_build(st, member) for member in concrete))
+    return st.from_type(kind)
 
 
-def _build(st: Any, cls: type) -> Any:
-    fields = getattr(cls, "__struct_fields__", None)
-    if fields is None:
-        return st.from_type(cls)
-    return st.builds(cls, **({"extra": st.just({})} if "extra" in fields else {}))
+def _build(st: Any, cls: type[msgspec.Struct]) -> Any:
+    fields = {field.name: _strategy(st, field.type) for field in msgspec.structs.fields(cls)}
+    return st.builds(cls, **fields)
 
 
-def _descendants(cls: type) -> list[type]:
+def _descendants(cls: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
     return [each for child in cls.__subclasses__() for each in (child, *_descendants(child))]

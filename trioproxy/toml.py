@@ -31,7 +31,7 @@ class Document:
         self._values = values
 
     def key(self, path: Path) -> Position | None:
-        """Where the key first stands: of `[a.b]` and `a.b = 1`, ("a", "b") is the `b`. Where it has none, its parent's."""
+        """Where the key first stands, the `b` of `[a.b]` or `a.b = 1`; of what has no key, where its parent stands."""
         while path and path not in self._keys:
             path = path[:-1]
         return self._keys.get(path)

@@ -26,8 +26,7 @@ Handler = Callable[[trio.SocketStream], Awaitable[None]]
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
     pool = Pool()
-    with trio.fail_after(20):
-        yield pool
+    yield pool
     pool.close()
 
 
@@ -234,9 +233,9 @@ BROKEN = {
     ),
     "another protocol": (
         b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        "protocol switch",
+        "does not speak HTTP/1.1",  # h11 knows that nobody asked for it
     ),
-    "interim answers without end": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100, "too many interim responses"),
+    "interim answers without end": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100, "more than 16 interim responses"),
 }
 
 
@@ -355,18 +354,19 @@ async def test_a_stray_answer_behind_many_pieces(pool: Pool, chunked: bool) -> N
 
 @pytest.mark.parametrize("stray", [STRAY, b""], ids=["an answer to nobody", "the end"])
 async def test_an_idle_connection_with_something_to_read_is_not_used(pool: Pool, stray: bytes) -> None:
-    lines: list[Line] = []
+    idle, done = trio.Event(), trio.Event()
 
     async def script(line: Line) -> None:
-        lines.append(line)
         await line.whole(b"hello")
+        await idle.wait()
+        await (line.send(stray) if stray else line.stream.send_eof())
+        done.set()
 
     async with upstream(script) as up:
         assert await fetch(pool, up.port) == (200, b"hello")
-        if stray:
-            await lines[0].send(stray)
-        else:
-            await lines[0].stream.send_eof()
+        assert any(pool._idle.values())
+        idle.set()
+        await done.wait()
         assert await fetch(pool, up.port) == (200, b"hello")
     assert up.connections == 2
 
@@ -425,9 +425,8 @@ async def test_keep_alive_is_believed(
         mock_clock.jump(min(seconds - 1, 2))
         await fetch(pool, up.port, timeouts=timeouts)
         assert up.connections == 1
-        with trio.CancelScope(shield=True):  # the test's own timeout shall not see the jump
-            mock_clock.jump(seconds)
-            await fetch(pool, up.port, timeouts=timeouts)
+        mock_clock.jump(seconds)
+        await fetch(pool, up.port, timeouts=timeouts)
         assert up.connections == 2
 
 
@@ -534,16 +533,20 @@ async def test_tls_and_its_connections_are_kept() -> None:
 
 
 async def test_tls_a_stray_answer_in_a_record_of_its_own_is_never_the_next_requests() -> None:
+    send, sent = trio.open_memory_channel[None](10)
+
     async def script(stream: trio.SSLStream[trio.SocketStream]) -> None:
         while await stream.receive_some():
             await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
             await stream.send_all(STRAY)
+            send.send_nowait(None)
 
     pool = Pool(tls=trusting())
     with trio.fail_after(5):
         async with tls_server(script) as port:
             for _ in range(3):
                 assert await fetch_tls(pool, port) == (200, b"hello")
+                await sent.receive()
             pool.close()
 
 
@@ -566,7 +569,7 @@ async def test_tls_that_cannot_be_trusted(ca: trustme.CA, name: str, message: st
 
 async def test_tls_where_there_is_none() -> None:
     async with raw_server(lambda stream: stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
-        with trio.fail_after(5), pytest.raises(ProxyError, match=r"cannot be reached: .*SSL"):
+        with trio.fail_after(5), pytest.raises(ProxyError, match="cannot be reached: TLS failed: "):
             await fetch_tls(Pool(tls=trusting()), port)
 
 

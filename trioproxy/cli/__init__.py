@@ -1,8 +1,9 @@
 """The command line: serve (the default), check, stages, demo. Exit status 2 means the operator must change something.
 
-Errors go to stderr in plain sentences; colour only on a terminal that wants it.
+Errors go to stderr in plain sentences, without a traceback.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,25 +11,31 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import trio
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from trioproxy import __version__
 from trioproxy.cli.discover import read_config
 from trioproxy.cli.serve import serve_forever
+from trioproxy.cli.terminal import complain
 from trioproxy.errors import ConfigError
+from trioproxy.registry import did_you_mean
 
 __all__ = ["main"]
 
 ConfigFile = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The TOML file.")]
 
+COMMANDS = ("serve", "check", "stages", "demo")
+
 HELP = """An LLM proxy that never breaks a stream, whose pipeline is a file you reorder.
 
-Without --config: $TRIOPROXY_CONFIG, else ./stages.toml.
+To begin with:
+  python -m trioproxy                        serve ./stages.toml
+  python -m trioproxy --config mine.toml     serve that file
+  python -m trioproxy check                  is the file right? what does it do?
+  python -m trioproxy stages                 what can stand in a pipeline?
+  python -m trioproxy demo                   see one work, without any upstream
 
-    python -m trioproxy                         serve ./stages.toml
-    python -m trioproxy --config stages.toml    serve that file
-    python -m trioproxy check                   is the file right, and what does each route do?
-    python -m trioproxy demo                    see the pipeline work, without any upstream
+Without --config: $TRIOPROXY_CONFIG, else ./stages.toml.
 """
 
 
@@ -38,7 +45,9 @@ def _app() -> App:
     def serve(
         *,
         config: ConfigFile = None,
-        listen: Annotated[list[str] | None, Parameter(help="Listen here instead: HOST:PORT, port 0 for a free one.")] = None,
+        listen: Annotated[
+            list[str] | None, Parameter(negative=(), help="Listen here instead: HOST:PORT; port 0 is a free one.")
+        ] = None,
         log_level: Annotated[
             Literal["debug", "info", "warning", "error"] | None, Parameter(help="What is logged, at the least.")
         ] = None,
@@ -81,35 +90,49 @@ def _app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an arrow that the terminal cannot show is no reason to fail
     try:
-        result = _app()(
-            list(sys.argv[1:] if arguments is None else arguments),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        result = _app()(given, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ConfigError as exc:
-        many = f"\n\n{len(exc.problems)} problems" if len(exc.problems) > 1 else ""
-        return _complain(f"{exc}{many}", 2)
+        return _refuse(exc)
     except CycloptsError as exc:
-        return _complain(f"{str(exc).strip()}\nTry: python -m trioproxy --help", 2)
-    except OSError as exc:
-        return _complain(exc.strerror or str(exc), 1)
+        complain(f"{_told(exc)}\nTry: python -m trioproxy --help")
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `… | head`: nobody reads any more
         return 0
+    except OSError as exc:
+        complain(exc.strerror or str(exc))
+        return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
 
 
-def _complain(message: str, status: int) -> int:
-    first, _, rest = message.partition("\n")
-    error = "\x1b[1;31merror\x1b[0m" if wants_colour() else "error"
-    print(f"{error}: {first}" + (f"\n{rest}" if rest else ""), file=sys.stderr)
-    return status
+def _refuse(exc: ConfigError) -> int:
+    """Say what is wrong with the configuration; the exit status."""
+    if exc.file:  # every problem begins a line with its place, where editors and terminals look for it
+        many = "one problem" if len(exc.problems) == 1 else f"{len(exc.problems)} problems"
+        print(f"{exc}\n", file=sys.stderr)
+        complain(f"{many} in {exc.file}")
+    else:
+        complain(str(exc))
+    return 2
 
 
-def wants_colour() -> bool:
-    """Whether stderr is a terminal whose user did not say no (no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _told(exc: CycloptsError) -> str:
+    """What is wrong with the command line, and the nearest thing that would be right."""
+    if not isinstance(exc, UnusedCliTokensError) or not exc.unused_tokens:
+        return str(exc).strip()
+    word = exc.unused_tokens[0]
+    if word in COMMANDS:
+        return f"'{word}' must come first: python -m trioproxy {word} …"
+    if word.endswith(".toml") or Path(word).is_file():
+        return f"a file is named with --config: --config {word}"
+    if exc.command_chain:
+        return f"'{word}' is one word too many"
+    hint = did_you_mean(word, COMMANDS)
+    return f"there is no command '{word}'" + (f"; {hint}" if hint else f"; there are {', '.join(COMMANDS)}")

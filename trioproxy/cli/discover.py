@@ -21,20 +21,25 @@ def read_config(
     environ: Mapping[str, str] = os.environ,
 ) -> config.Config:
     """Read `file`, or `$TRIOPROXY_CONFIG`, or `./stages.toml`. Raises `ConfigError`."""
-    named = file or (Path(environ["TRIOPROXY_CONFIG"]) if environ.get("TRIOPROXY_CONFIG") else None)
-    path = named or Path("stages.toml")
+    variable = environ.get("TRIOPROXY_CONFIG") if file is None else None
+    path = file or Path(variable or "stages.toml")
     try:
         loaded = config.load(path, environ)
     except FileNotFoundError as exc:
+        where = " (from $TRIOPROXY_CONFIG)" if variable else "" if file else " here"
         hint = "give one with --config FILE, or see one work first: python -m trioproxy demo"
-        raise ConfigError([Problem(f"there is no {path}" + ("" if named else " here"), hint)]) from exc
+        raise ConfigError([Problem(f"there is no {path}{where}", hint)]) from exc
     except OSError as exc:
         raise ConfigError([Problem(f"{path} cannot be read: {exc.strerror}")]) from exc
     if listen:
-        try:
-            loaded = replace(loaded, listen=tuple(Address.read(each) for each in listen))
-        except ValueError as exc:
-            raise ConfigError([Problem(f"--listen: {exc}, got {' '.join(listen)!r}")]) from exc
+        loaded = replace(loaded, listen=tuple(map(_address, listen)))
     if log_level:
-        loaded = replace(loaded, log=replace(loaded.log, level=log_level))  # type: ignore[arg-type]  # cyclopts checked
+        loaded = replace(loaded, log=replace(loaded.log, level=log_level))
     return loaded
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.read(text)
+    except ValueError as exc:
+        raise ConfigError([Problem(f"--listen: {exc}, got {text!r}")]) from exc

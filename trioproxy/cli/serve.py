@@ -1,14 +1,13 @@
 """`serve`: open the listeners, say so, serve, and stop gracefully."""
 
 import gc
-import os
 import signal
-import sys
 from collections.abc import AsyncIterable
 
 import trio
 
 from trioproxy import __version__, log
+from trioproxy.cli.terminal import say, wants_colour
 from trioproxy.config import Config, Route
 from trioproxy.http.server import Listener, Server, open_listeners
 from trioproxy.proxy import Proxy
@@ -21,8 +20,7 @@ ASK = """'{"stream":true}'"""  # a recording answers anything
 
 async def serve_forever(config: Config) -> int:
     """Serve until a signal; the exit status. Raises `OSError` if a listener cannot be opened."""
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    log.set_up(config.log.level, config.log.format, colour=colour)
+    log.set_up(config.log.level, config.log.format, colour=wants_colour())
     # Signals are received before anything is announced: who reads the banner may send one at once.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         listeners = await open_listeners(config.listen)
@@ -80,7 +78,11 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     if len(shown) > _ROUTES:
         lines[-1] = f"  … and {len(shown) - _ROUTES + 1} more routes: python -m trioproxy check"
     chains = {tuple(stage.name for stage in route.response) for route in shown}
-    chain = " → ".join(next(iter(chains))) or "bytes as they come" if len(chains) == 1 else "differ: python -m trioproxy check"
+    chain = (
+        " → ".join(next(iter(chains))) or "bytes as they come"
+        if len(chains) == 1
+        else "differ: python -m trioproxy check"
+    )
     lines.append(f"  stages: {chain}")
     if base.startswith("http"):
         lines.append(f"  Claude Code: ANTHROPIC_BASE_URL={base} claude")
@@ -98,8 +100,3 @@ def _url(base: str, route: Route) -> str:
 
 def _streams(number: int) -> str:
     return f"{number} answer{'s' if number > 1 else ''}"
-
-
-def say(text: str) -> None:
-    """Tell the operator something, on stderr."""
-    print(text, file=sys.stderr, flush=True)

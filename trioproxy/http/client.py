@@ -20,7 +20,7 @@ import trio
 
 from trioproxy.errors import ProxyError
 from trioproxy.http.headers import Headers, get
-from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire
+from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire, complaint
 from trioproxy.items import Error
 from trioproxy.units import Seconds
 
@@ -168,6 +168,7 @@ class Reply:
         self._unfed = b""
         self._status: int | None = None
         self._done = False
+        self._fault: ProxyError | None = None
         self.headers: Headers = []
         self.received = 0  # bytes of body
 
@@ -189,7 +190,7 @@ class Reply:
         try:
             self._out = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
         except h11.LocalProtocolError as exc:
-            raise ProxyError(Error("invalid_request", f"the request cannot be forwarded: {exc}", 400)) from exc
+            raise ProxyError(Error("invalid_request", f"the request cannot be forwarded: {complaint(exc)}", 400)) from exc
 
     async def send(self, data: bytes) -> None:
         """Send some of the request body. An upstream that answers before it has read all is not an error yet."""
@@ -229,8 +230,8 @@ class Reply:
                 self.headers = list(event.headers)
             elif isinstance(event, h11.InformationalResponse):
                 interim += 1
-                if event.status_code == 101 or interim > _INTERIM:
-                    raise self._failure("answered with a protocol switch or too many interim responses")
+                if interim > _INTERIM:
+                    raise self._failure(f"sent more than {_INTERIM} interim responses")
             else:
                 raise self._failure("closed the connection before answering")
         return self._status
@@ -242,9 +243,17 @@ class Reply:
 
     def ready(self) -> bytes:
         """What has come of the body and was not given out yet, without waiting. Raises `ProxyError`."""
+        if self._fault is not None:
+            raise self._fault
         data: list[bytes] = []
         while not self._done:
-            event = self._next_event()
+            try:
+                event = self._next_event()
+            except ProxyError as exc:
+                if not data:
+                    raise
+                self._fault = exc  # behind all that came before it
+                break
             if type(event) is h11.Data:
                 data.append(event.data)
             elif event is h11.NEED_DATA:
@@ -282,7 +291,7 @@ class Reply:
         except h11.RemoteProtocolError as exc:
             if self._h11.their_state is h11.ERROR and self._status is not None and "closed" in str(exc):
                 raise self._failure("closed the connection in the middle of its answer") from exc
-            raise self._failure(f"does not speak HTTP/1.1: {exc}") from exc
+            raise self._failure(f"does not speak HTTP/1.1: {complaint(exc)}") from exc
         return event
 
     async def _fill(self, timeout: float, what: str) -> None:
@@ -293,13 +302,15 @@ class Reply:
         except Gone as exc:
             when = "before answering" if self._status is None else "in the middle of its answer"
             raise self._failure(f"closed the connection {when}: {exc}") from exc
-        if self._status is None and data:
+        if self._status is None:
+            if not data:
+                raise self._failure("closed the connection before answering")
             self._unfed += data
             return
         try:
             self._h11.receive_data(data)
         except h11.RemoteProtocolError as exc:
-            raise self._failure(f"does not speak HTTP/1.1: {exc}") from exc
+            raise self._failure(f"does not speak HTTP/1.1: {complaint(exc)}") from exc
 
     def _failure(self, what: str, status: int = 502) -> ProxyError:
         return _failed(f"upstream {self._name!r} ({self._origin}) {what}", status)
@@ -349,6 +360,8 @@ def _reason(exc: BaseException) -> str:
     """The system's own words: `Connection refused`, `Name or service not known`."""
     if isinstance(exc, socket.gaierror):
         return exc.strerror or str(exc)
+    if isinstance(exc, ssl.SSLError):  # an OSError too, whose errno is none of the system's
+        return f"TLS failed: {exc.reason or exc}"
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno)
     cause = exc.__cause__

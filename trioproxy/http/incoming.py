@@ -18,13 +18,14 @@ from trioproxy.http.chunks import BadChunk, ChunkGuard
 from trioproxy.http.headers import Headers, get
 from trioproxy.http.limits import Limits
 from trioproxy.http.target import Target, is_host, parse_target
-from trioproxy.http.wire import Gone, Stalled, Wire
+from trioproxy.http.wire import Gone, Stalled, Wire, complaint
 from trioproxy.items import Error, ErrorKind
 
 __all__ = ["ClientConnection", "Incoming", "Malformed"]
 
-# A line end that is not CR LF, a NUL, or a line that continues the one before (obs-fold): servers disagree on each.
-_AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|\x00|\n[ \t]")
+# A line end that is not CR LF, a control byte, or a line that continues the one before (obs-fold): servers disagree on
+# each.
+_AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\n[ \t]")
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:([^\r]*)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z_\-]{0,31}")
 _PIPELINED = 64 * 1024  # bytes of further requests kept while one is answered
@@ -76,7 +77,7 @@ class ClientConnection:
                 del self.buffer[:2]  # an empty line before the request line is to be ignored (RFC 9112 section 2.2)
             end = self.buffer.find(b"\r\n\r\n") + 4
             if _AMBIGUOUS.search(self.buffer, 0, end if end > 3 else len(self.buffer)):
-                raise Malformed(400, "the request head has a bare CR, bare LF, NUL or folded line")
+                raise Malformed(400, "the request head has a bare CR, bare LF, control byte or folded line")
             if (end if end > 3 else len(self.buffer)) > limits.head:
                 raise Malformed(431, f"the request head is larger than {limits.head} bytes")
             if end > 3:
@@ -103,7 +104,7 @@ class ClientConnection:
             self.h11.receive_data(head)
             request = self.h11.next_event()
         except h11.RemoteProtocolError as exc:
-            raise Malformed(exc.error_status_hint, f"the request is not valid HTTP: {exc}") from exc
+            raise Malformed(exc.error_status_hint, f"the request is not valid HTTP: {complaint(exc)}") from exc
         if not isinstance(request, h11.Request):
             raise Malformed(400, "the request is not valid HTTP")
         if request.http_version not in (b"1.1", b"1.0"):
@@ -175,6 +176,9 @@ class Incoming:
         chunked = get(self.headers, b"transfer-encoding")
         self._guard = ChunkGuard() if chunked else None
         self._length = int(length or 0)
+        self.has_body = self._guard is not None or self._length > 0
+        if not self.has_body:
+            self._h11.next_event()  # its end: nobody has to read it before the connection can go on
         self._head = b""
 
     @property
@@ -183,10 +187,6 @@ class Incoming:
         return self.target.authority or get(self.headers, b"host").decode("latin-1")
 
     # ── the request body ────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def has_body(self) -> bool:
-        return self._guard is not None or self._length > 0
 
     @property
     def length(self) -> int | None:
@@ -199,7 +199,9 @@ class Incoming:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body piece by piece. Raises `ProxyError` for one that is malformed, too large or too slow; `Gone`."""
-        if self._h11.they_are_waiting_for_100_continue and self.has_body:
+        if not self.has_body:
+            return
+        if self._h11.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._wire.send(self._h11.send(go_on) or b"", self._limits.write_timeout)
         deadline = trio.current_time() + self._limits.body_total
@@ -218,7 +220,7 @@ class Incoming:
             return self._h11.next_event()
         except h11.RemoteProtocolError as exc:
             self.keep_alive = False
-            raise _bad(400, f"the request body is malformed: {exc}") from exc
+            raise _bad(400, f"the request body is malformed: {complaint(exc)}") from exc
 
     async def _receive(self, deadline: float) -> None:
         """Hand h11 some more of the body, and nothing behind it."""
@@ -278,6 +280,8 @@ class Incoming:
 
     def begin(self, status: int, headers: Headers) -> None:
         """Set the response head; it leaves with the first bytes of the body. Without Content-Length it is a stream."""
+        if self._h11.their_state is h11.SEND_BODY:
+            self.keep_alive = False  # what is still to come of the request stands before the next one
         close = [] if self.keep_alive else [(b"connection", b"close")]
         response = h11.Response(status_code=status, headers=[*headers, *close], reason=reason(status))
         self._framed = self.http_version == b"1.1" or bool(get(headers, b"content-length"))

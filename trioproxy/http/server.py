@@ -155,7 +155,7 @@ class Server:
 
     @property
     def busy(self) -> int:
-        """How many requests are being answered."""
+        """How many requests are being answered; after a cancellation, how many answers that cut off."""
         return self._busy
 
     async def serve(self, listeners: Sequence[Listener]) -> None:
@@ -222,8 +222,8 @@ class Server:
             try:
                 await self._handler(incoming, listener)
             finally:
-                self._busy -= 1
                 if not incoming.complete:
                     incoming.break_off()
+            self._busy -= 1
             if not await incoming.conclude():
                 return

@@ -7,6 +7,7 @@ checkpoint after a call that did not have to wait), and a stream is thousands of
 from __future__ import annotations
 
 import errno
+import re
 import select
 import socket
 import ssl
@@ -15,7 +16,7 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["Gone", "SocketWire", "Stalled", "TlsWire", "Wire"]
+__all__ = ["Gone", "SocketWire", "Stalled", "TlsWire", "Wire", "complaint"]
 
 READ_SIZE = 64 * 1024  # bytes: one read, so one batch; some 430 small events
 
@@ -177,6 +178,14 @@ def _readable(sock: socket.socket | trio.socket.SocketType) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def complaint(exc: Exception) -> str:
+    """What h11 complains about, without the bytes it quotes: they may be a secret, and 64 KiB of it."""
+    return _QUOTED.split(str(exc), 1)[0]
+
+
+_QUOTED = re.compile(r":? b(?:ytearray\(b)?['\"]")
 
 
 def _reason(exc: BaseException) -> str:

@@ -3,6 +3,8 @@
 Load balancers cut a silent line after a minute, Claude Code gives up after three; a long prefill takes longer.
 """
 
+from collections.abc import Iterable
+
 import trio
 
 from trioproxy.items import Event, Ping
@@ -21,6 +23,9 @@ class Keepalive(Stage[Event, Event]):
         if after <= 0:
             raise ValueError("after must be more than 0s")
         self._after = after
+
+    def feed(self, event: Event, /) -> Iterable[Event]:
+        return (event,)
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         if not exchange.stream:

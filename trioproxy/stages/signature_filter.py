@@ -99,7 +99,7 @@ class SignatureFilter(Stage[Event, Event]):
 
     def _begin(self, event: MessageStart) -> Iterable[Event]:
         self._holding, self._held, self._text = True, [event], ""
-        return ()
+        return self._release() if event.content else ()
 
     def _look(self, text: str) -> Iterable[Event]:
         """Hold on while the text so far may still grow into a match."""

@@ -27,7 +27,7 @@ _TABLE: tuple[tuple[ErrorKind, str, int], ...] = (
 ERROR_NAMES: dict[ErrorKind, str] = {kind: name for kind, name, _ in _TABLE} | {"permission": "permission_error"}
 ERROR_KINDS: dict[str, ErrorKind] = {name: kind for kind, name, _ in reversed(_TABLE)} | {"api_error": "upstream"}
 ERROR_STATUS: dict[str, int] = {name: status for _, name, status in reversed(_TABLE)}
-_BY_STATUS: dict[int, ErrorKind] = {status: kind for kind, _, status in _TABLE}
+_BY_STATUS: dict[int, ErrorKind] = {status: kind for kind, _, status in _TABLE} | {500: "upstream"}  # 500: not ours
 
 _TEXT_LIMIT = 500  # characters of a foreign error body that are worth showing
 

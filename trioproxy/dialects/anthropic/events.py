@@ -120,7 +120,8 @@ def _usage(value: object) -> Usage | None:
 def _read_message_start(wire: Wire) -> Event:
     message = wire["message"]
     usage = _usage(message.get("usage")) or Usage()
-    return MessageStart(_str(message.get("id", "")), _str(message.get("model", "")), usage)
+    content = tuple(map(read_block, message.get("content") or ()))
+    return MessageStart(_str(message.get("id", "")), _str(message.get("model", "")), usage, content)
 
 
 def _read_block_delta(wire: Wire) -> Event:
@@ -168,7 +169,7 @@ def _write_message_start(event: MessageStart) -> Wire:
         "type": "message",
         "role": "assistant",
         "model": event.model,
-        "content": [],
+        "content": list(map(write_block, event.content)),
         "stop_reason": None,
         "stop_sequence": None,
         # Both counts are always there: clients read them without looking (hazard H047).

@@ -78,8 +78,7 @@ class Reader(Stage[Frame, Event]):
         self._done = True
         try:
             wire = msgspec.json.decode(frame.data)
-            known = isinstance(wire, dict) and wire.get("type") == "message" and isinstance(wire.get("content"), list)
-            events = list(_unfold(wire, frame.data)) if known else [self._read(frame)]
+            events = list(_unfold(wire, frame.data)) if _is_message(wire) else [self._read(frame)]
         except BAD_JSON:
             events = [Unknown("", frame.data)]
         for event in events:
@@ -105,11 +104,20 @@ class _Input(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+# The fields of a body that its events say in fields of their own.
+_SPREAD = frozenset({"id", "type", "model", "content", "stop_reason", "stop_sequence"})
+
+
+def _is_message(wire: Any) -> bool:
+    content = wire.get("content") if isinstance(wire, dict) and wire.get("type") == "message" else None
+    return isinstance(content, list) and all(isinstance(block, dict) for block in content)
+
+
 def _unfold(wire: Wire, body: bytes) -> Iterator[Event]:
     usage = msgspec.convert(wire.get("usage") or {}, Usage)
     start = MessageStart(msgspec.convert(wire.get("id", ""), str), msgspec.convert(wire.get("model", ""), str), usage)
-    known = dict.fromkeys(("id", "type", "role", "model", "content", "stop_reason", "stop_sequence"))
-    extra = difference(wire, known | {"usage": msgspec.to_builtins(usage)})
+    rest = {key: value for key, value in wire.items() if key not in _SPREAD}
+    extra = difference(rest, {"role": "assistant", "usage": msgspec.to_builtins(usage)})
     yield msgspec.structs.replace(start, extra={"message": extra} if extra else {})
     for index, (block, raw) in enumerate(zip(wire["content"], msgspec.json.decode(body, type=_Inputs).content, strict=True)):
         text = bytes(msgspec.json.decode(raw, type=_Input).input) if "input" in block else b""

@@ -114,7 +114,8 @@ class Fold:
         match event:
             case MessageStart():
                 message = write_event(event)["message"]
-                self._message = message if self._message is None else merge(self._message, message)
+                self._blocks += map(_Filling, message.pop("content"))
+                self._message = message if self._message is None else merge(message, self._message)
                 self._open.clear()
             case BlockStart():
                 self._open[event.index] = _Filling(dict(write_block(event.block)))

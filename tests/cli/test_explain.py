@@ -1,0 +1,217 @@
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from trioproxy import config
+from trioproxy.cli.explain import explain_config, explain_stage, list_stages
+from trioproxy.errors import ConfigError
+from trioproxy.stages import BUILT_IN
+
+OWN = '''
+from typing import Literal
+from trioproxy import *
+
+class Shout(Stage[TextDelta, TextDelta]):
+    """Answer in capitals.
+
+    Every   letter
+    of them.
+    """
+
+    def __init__(self, *, word: str, times: int | None = None, pause: Seconds = Seconds(0.5), room: Size = Size(2048),
+                 mode: Literal["a", "b"] = "a", on: bool = True, tags: tuple[str, ...] = ("x", "y"), share: float = 0.5):
+        """Here is nothing."""
+
+class Probe(Stage[Request, Request | Event]):
+    """Answer a one-token request."""
+
+class Bare(Stage[Event, Event | Error]): ...
+'''
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with stages of one's own, which is where we are; what is imported is forgotten after it."""
+    path, modules = list(sys.path), set(sys.modules)
+    (tmp_path / "own_explained.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def explain(text: str) -> str:
+    lines = explain_config(config.read(dedent(text), Path("stages.toml"), {}))
+    assert max(map(len, lines)) <= 100
+    return "\n".join(lines)
+
+
+# ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_configuration_in_full() -> None:
+    explained = explain("""
+        listen = ["127.0.0.1:1", "unix:/run/x.sock"]
+        drain = "1s"
+        hosts = ["proxy.lan"]
+        [upstreams.up]
+        url = "http://up:3456/v1"
+        token = "sk-secret"
+        headers = { x-a = "sk-secret" }
+        [upstreams.demo]
+        url = "replay:recordings/metadata-then-answer.sse"
+        pace = "40ms"
+        [upstreams.spare]
+        url = "http://spare"
+        [routes]
+        "/" = "up"
+        "/raw" = { upstream = "demo", response = [] }
+        [limits]
+        body = "1 MiB"
+        head-timeout = "500ms"
+        connections = 5
+        [log]
+        level = "debug"
+        """)
+    assert explained == dedent("""\
+        stages.toml is fine
+
+        listens on 127.0.0.1:1 and unix:/run/x.sock
+
+        / → up: http://up:3456/v1 (anthropic, own token, own headers)
+          request:  as it comes
+          response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─keepalive→ Event
+                    ─translate→ Frame ─reframe→ bytes
+
+        /raw → demo: replay:metadata-then-answer.sse (anthropic, pace 40ms)
+          request:  as it comes
+          response: bytes, as they come
+
+        no route leads to spare
+
+        other than by default:
+          limits.body          "1 MiB" (default "64 MiB")
+          limits.head-timeout  "500ms" (default "15s")
+          limits.connections   5 (default 4096)
+          drain                "1s"
+          hosts                ["proxy.lan"]
+          log.level            "debug\"""")
+
+
+def test_a_short_one_says_nothing_more() -> None:
+    assert explain("""
+        [upstreams.up]
+        url = "http://up"
+        [pipeline]
+        request = ["own_explained:Probe"]
+        response = ["deframe", "parse", "own_explained:Shout", "translate", "reframe"]
+        [stages."own_explained:Shout"]
+        word = "x"
+        """) == dedent("""\
+        stages.toml is fine
+
+        listens on 127.0.0.1:4567
+
+        / → up: http://up (anthropic)
+          request:  Request ─own_explained:Probe→ Request | Event
+          response: bytes ─deframe→ Frame ─parse→ Event ─own_explained:Shout→ Event ─translate→ Frame
+                    ─reframe→ bytes""")
+
+
+# ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_list_is_aligned_and_narrow() -> None:
+    lines = list_stages()
+    assert max(map(len, lines)) <= 100
+    rows = [line for line in lines if line.startswith(tuple(BUILT_IN))]
+    assert [row.split()[0] for row in rows] == sorted(BUILT_IN)
+    assert len({row.index("→") for row in rows}) == 1
+    docs = {row.index(row.split("  ")[-1]) for row in rows}
+    assert len(docs) == 1
+    indent = " " * docs.pop()
+    assert f"{indent}within = 512" in lines
+    assert f'{indent}after = "10s"' in lines
+
+
+def test_a_broken_plugin_does_not_hide_the_others(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = own / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[trioproxy.stages]\nbroken = no_such_module:Broken\n")
+    monkeypatch.syspath_prepend(str(own))
+    text = "\n".join(list_stages())
+    assert "broken            cannot be used  stage 'broken': there is no module 'no_such_module'" in text
+    assert "\ndeframe " in text
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_stage_can_be_explained(name: str) -> None:
+    lines = explain_stage(name)
+    assert max(map(len, lines)) <= 100
+    assert not any(line != line.rstrip() for line in lines)
+    pasted = "\n".join(lines[lines.index("To paste") + 1 :])
+    loaded = config.read(f'[upstreams.up]\nurl = "http://up"\n{pasted}', Path("stages.toml"), {})
+    assert name in [spec.name for spec in loaded.routes[0].response]
+
+
+def test_a_stage_in_full() -> None:
+    assert "\n".join(explain_stage("own_explained:Shout")) == dedent("""\
+        own_explained:Shout: TextDelta → TextDelta
+
+        Answer in capitals.
+
+        Every letter of them.
+
+        Options
+          word   text                    must be given
+          times  whole number            not set by default
+          pause  time, such as "10s"     default "500ms"
+          room   size, such as "64 KiB"  default "2 KiB"
+          mode   "a" or "b"              default "a"
+          on     true or false           default true
+          tags   list of text            default ["x", "y"]
+          share  number                  default 0.5
+
+        To paste
+
+          [pipeline]
+          response = ["deframe", "parse", "signature-filter", "keepalive", "own_explained:Shout",
+                      "translate", "reframe"]
+
+          [stages."own_explained:Shout"]
+          # word = …  (must be given)
+          # times = …
+          pause = "500ms"
+          room = "2 KiB"
+          mode = "a"
+          on = true
+          tags = ["x", "y"]
+          share = 0.5""")
+
+
+def test_what_can_be_pasted_for_a_stage_of_ones_own(own: Path) -> None:
+    for name in ("own_explained:Shout", "own_explained:Probe", "own_explained:Bare"):
+        lines = explain_stage(name)
+        pasted = "\n".join(lines[lines.index("To paste") + 1 :]).replace("# word = …  (must be given)", 'word = "w"')
+        tomllib.loads(pasted)
+        loaded = config.read(f'[upstreams.up]\nurl = "http://up"\n{pasted}', own / "stages.toml", {})
+        route = loaded.routes[0]
+        assert name in [spec.name for spec in (*route.request, *route.response)]
+
+
+def test_a_stage_without_a_docstring_does_not_borrow_one() -> None:
+    lines = explain_stage("own_explained:Bare")
+    assert lines[0] == "own_explained:Bare: Event → Event"
+    assert "(It has no docstring.)" in lines
+    assert "It has no options." in lines
+
+
+def test_an_unknown_stage_brings_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match=r"^there is no stage 'keepalife'\n = did you mean 'keepalive'\?$"):
+        explain_stage("keepalife")

@@ -1,0 +1,248 @@
+"""The command line as a user meets it: real processes, their exit status, stdout and stderr."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trioproxy
+from trioproxy.cli import main
+
+ROOT = Path(trioproxy.__file__).parent.parent
+SHIPPED = str(ROOT / "stages.toml")
+WRONG = '[upstreams.up]\nurl = "http://up"\ndialect = "antropic"\n'
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A user's: nothing of ours set but where the package is."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRIOPROXY", "NO_COLOR", "TERM"))}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"} | more
+
+
+def run(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trioproxy", *arguments],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )  # fmt: skip
+
+
+def refused(*arguments: str, cwd: Path = ROOT, status: int = 2, **more: str) -> str:
+    """Stderr of a command that must fail: with this status, nothing on stdout, and no traceback."""
+    done = run(*arguments, cwd=cwd, **more)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+    return done.stderr
+
+
+# ── what works ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{trioproxy.__version__}\n", "")
+
+
+def test_help_shows_every_verb_with_examples() -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for verb in ("serve", "check", "stages", "demo"):
+        assert re.search(rf"│ {verb} ", done.stdout)
+        assert verb == "serve" or f"\n  python -m trioproxy {verb} " in done.stdout
+    assert "$TRIOPROXY_CONFIG" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["serve", "check", "stages", "demo"])
+def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"Usage: trioproxy {verb}" in capsys.readouterr().out
+
+
+def test_check_finds_the_file_here() -> None:
+    done = run("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("stages.toml is fine\n")
+    assert "─signature-filter→" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--config", "-c"])
+def test_check_reads_the_file_it_is_told(option: str, tmp_path: Path) -> None:
+    assert run("check", option, SHIPPED, cwd=tmp_path).returncode == 0
+
+
+def test_check_reads_the_file_the_environment_names(tmp_path: Path) -> None:
+    done = run("check", cwd=tmp_path, TRIOPROXY_CONFIG=SHIPPED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{SHIPPED} is fine\n")
+
+
+def test_stages_lists_them_all() -> None:
+    done = run("stages")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert "signature-filter" in done.stdout
+
+
+def test_stages_explains_one_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('from trioproxy import *\nclass Mine(Stage[Event, Event]):\n    """Do it."""\n')
+    done = run("stages", "mine:Mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("mine:Mine: Event → Event\n\nDo it.\n")
+
+
+def test_a_terminal_without_arrows_is_no_reason_to_fail() -> None:
+    done = run("check", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?signature-filter?" in done.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "trioproxy", "stages"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# ── mistakes on the command line ────────────────────────────────────────────────────────────────────────────────────
+
+HELP = "Try: python -m trioproxy --help\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("chek", "there is no command 'chek'; did you mean 'check'?"),
+        ("zzz", "there is no command 'zzz'; there are serve, check, stages, demo"),
+        ("chek --config x.toml", "there is no command 'chek'; did you mean 'check'?"),
+        ("mine.toml", "a file is named with --config: --config mine.toml"),
+        ("check mine.toml", "a file is named with --config: --config mine.toml"),
+        ("-c stages.toml check", "'check' must come first: python -m trioproxy check …"),
+        ("stages deframe parse", "'parse' is one word too many"),
+        ("--confg x", "Unknown option: --confg. Did you mean --config?"),
+        ("check --confg x", "Unknown option: --confg. Did you mean --config?"),
+        ("--config", "Parameter --config requires an argument."),
+        ("--log-level loud", 'Invalid value "loud" for --log-level. Choose from: "debug", "info", "warning", "error".'),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_short_error(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n{HELP}")
+
+
+def test_such_a_mistake_in_a_process_of_its_own() -> None:
+    assert refused("chek") == f"error: there is no command 'chek'; did you mean 'check'?\n{HELP}"
+
+
+def test_a_wrong_address() -> None:
+    message = refused("--listen", "localhost")
+    assert message.startswith('error: --listen: Expected an address such as "127.0.0.1:4567"')
+    assert message.endswith(", got 'localhost'\n")
+
+
+def test_an_unknown_stage() -> None:
+    assert refused("stages", "keepalife") == "error: there is no stage 'keepalife'\n = did you mean 'keepalive'?\n"
+
+
+# ── mistakes about the file ─────────────────────────────────────────────────────────────────────────────────────────
+
+DEMO = " = give one with --config FILE, or see one work first: python -m trioproxy demo\n"
+
+
+@pytest.mark.parametrize("verb", [[], ["check"]])
+def test_no_file(verb: list[str], tmp_path: Path) -> None:
+    assert refused(*verb, cwd=tmp_path) == f"error: there is no stages.toml here\n{DEMO}"
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert refused("-c", "mine.toml", cwd=tmp_path) == f"error: there is no mine.toml\n{DEMO}"
+    message = refused("check", cwd=tmp_path, TRIOPROXY_CONFIG="mine.toml")
+    assert message == f"error: there is no mine.toml (from $TRIOPROXY_CONFIG)\n{DEMO}"
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    assert refused("-c", str(tmp_path)) == f"error: {tmp_path} cannot be read: Is a directory\n"
+
+
+@pytest.mark.parametrize("verb", [[], ["serve"], ["check"]])
+def test_a_mistake_in_the_file_opens_no_port(verb: list[str], tmp_path: Path) -> None:
+    (tmp_path / "stages.toml").write_text(WRONG)
+    assert refused(*verb, cwd=tmp_path) == (
+        "stages.toml:3:11: there is no dialect 'antropic'\n"
+        "  |\n"
+        '3 | dialect = "antropic"\n'
+        "  |           ^^^^^^^^^^\n"
+        "  = did you mean 'anthropic'?\n"
+        "\n"
+        "error: one problem in stages.toml\n"
+    )
+
+
+def test_all_mistakes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "stages.toml").write_text(f"x = 1\n{WRONG}")
+    assert refused("check", cwd=tmp_path).endswith("\n\nerror: 2 problems in stages.toml\n")
+
+
+def test_a_stage_that_cannot_be_imported_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "stages.toml").write_text('[upstreams.up]\nurl = "http://up"\n[pipeline]\nrequest = ["mine:Mine"]\n')
+    message = "stages.toml:4:12: stage 'mine:Mine' cannot be imported: SystemExit: 3 (mine.py, line 2)\n"
+    assert refused("check", cwd=tmp_path).startswith(message)
+
+
+def test_a_port_in_use_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    done = refused("-c", SHIPPED, "--listen", f"unix:{tmp_path}/no/such/directory", status=1)
+    assert done.startswith("error: ")
+    assert str(tmp_path) in done
+
+
+# ── colour ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def on_a_terminal(*arguments: str, **more: str) -> str:
+    """What a terminal shows."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "trioproxy", *arguments]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(**more), stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux says EIO when the last process has left the terminal
+                break
+            if not piece:
+                break
+            shown += piece
+        process.wait(10)
+    os.close(ours)
+    return shown.decode()
+
+
+def test_errors_are_coloured_on_a_terminal() -> None:
+    assert on_a_terminal("chek", TERM="xterm").startswith("\x1b[1;31merror\x1b[0m: there is no command")
+
+
+@pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])
+def test_colour_can_be_declined(more: dict[str, str]) -> None:
+    assert "\x1b" not in on_a_terminal("chek", **more)
+
+
+def test_lists_have_no_colour_at_all() -> None:
+    assert "\x1b" not in on_a_terminal("stages", TERM="xterm")

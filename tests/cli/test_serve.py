@@ -1,0 +1,84 @@
+"""The banner. The running process is tested in tests/test_serve.py."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioproxy import __version__, config
+from trioproxy.cli.serve import banner
+from trioproxy.http.server import Address, open_listeners
+
+UP = '[upstreams.up]\nurl = "http://up:3456"\n'
+DEMO = '[upstreams.demo]\nurl = "replay:recordings/metadata-then-answer.sse"\n'
+
+
+def shown(text: str, *addresses: str) -> list[str]:
+    """The banner for a file's text, on sockets that really listen; their ports read as PORT."""
+    loaded = config.read(text, Path("stages.toml"), {})
+
+    async def listen() -> list[str]:
+        listeners = await open_listeners([Address(address) for address in addresses or ["127.0.0.1:0"]])
+        try:
+            lines = banner(loaded, listeners)
+        finally:
+            for listener in listeners:
+                listener.close()
+        for listener in listeners:
+            if not listener.unix:
+                lines = [
+                    line.replace(listener.address, listener.address.rpartition(":")[0] + ":PORT") for line in lines
+                ]
+        return lines
+
+    return trio.run(listen)
+
+
+def test_the_banner_of_the_shipped_file() -> None:
+    loaded = Path(__file__).parent.parent.parent / "stages.toml"
+    assert shown(loaded.read_text()) == [
+        f"trioproxy {__version__} on http://127.0.0.1:PORT (stages.toml)",
+        "  /     → router, http://127.0.0.1:3456",
+        "  /demo → demo, replay:metadata-then-answer.sse",
+        "  stages: deframe → parse → signature-filter → keepalive → translate → reframe",
+        "  Claude Code: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude",
+        "  try: curl -N http://127.0.0.1:PORT/demo/v1/messages -d '{\"stream\":true}'",
+    ]
+
+
+def test_a_passthrough_and_routes_that_differ() -> None:
+    text = f"{UP}[pipeline]\nresponse = []\n"
+    assert "  stages: bytes as they come" in shown(text)
+    differing = f'{text}[routes]\n"/" = "up"\n"/x" = {{ upstream = "up", response = ["deframe", "reframe"] }}'
+    assert "  stages: differ: python -m trioproxy check" in shown(differing)
+
+
+def test_many_routes_are_counted() -> None:
+    routes = "\n".join(f'"/{letter}" = "up"' for letter in "abcdef")
+    assert "  … and 4 more routes: python -m trioproxy check" in shown(f"{UP}[routes]\n{routes}")
+
+
+def test_an_open_port_is_warned_of() -> None:
+    assert shown(UP, "0.0.0.0:0")[-1] == "  ! 0.0.0.0:PORT is open to the network, and asks nobody for a token"
+
+
+def test_a_unix_socket_has_no_url(tmp_path: Path) -> None:
+    lines = shown(DEMO, f"unix:{tmp_path}/s")
+    assert lines[0] == f"trioproxy {__version__} on unix:{tmp_path}/s (stages.toml)"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1:0"], ["0.0.0.0:0"], ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"]])
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"/[a-z]{1,30}", fullmatch=True), st.booleans()), max_size=9, unique_by=lambda x: x[0]
+    )
+)
+def test_the_banner_has_at_most_eight_lines(addresses: list[str], routes: list[tuple[str, bool]]) -> None:
+    lists = ['"deframe", "reframe"', ""]
+    listed = [f'"{prefix}" = {{ upstream = "demo", response = [{lists[own]}] }}' for prefix, own in routes]
+    lines = shown("\n".join([UP, DEMO, "[routes]", '"/" = "up"', *listed]), *addresses)
+    assert len(lines) <= 8
+    assert not any("\n" in line for line in lines)

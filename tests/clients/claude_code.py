@@ -1,0 +1,147 @@
+"""Finds installed Claude Code executables and runs `claude -p` in a throw-away home."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .answers import MODEL
+
+PACKAGE = "@anthropic-ai/claude-code"
+# What tests/clients/install.sh makes.
+INSTALLED = Path(__file__).parent / ".installed"
+# A client that hangs is stopped after this and the test fails; an answered run takes about a second.
+RUN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class ClaudeCode:
+    executable: Path
+
+    @cached_property
+    def version(self) -> str:
+        # The package file is beside the executable and saves starting it at collection.
+        for folder in self.executable.resolve().parents:
+            manifest = folder / "package.json"
+            if manifest.is_file():
+                package = json.loads(manifest.read_text(encoding="utf-8"))
+                if package.get("name") == PACKAGE:
+                    return str(package["version"])
+        shown = subprocess.run(
+            [self.executable, "--version"], capture_output=True, text=True, timeout=RUN_SECONDS, check=True
+        )
+        return shown.stdout.split()[0]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split(".") if part.isdigit())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run showed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["type"] == "result"]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        results = self.results
+        assert len(results) == 1, f"{len(results)} results instead of one\n{self.report}"
+        return results[0]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the assistant's messages, as a terminal would show them."""
+        return [
+            block["text"]
+            for line in self.lines
+            if line["type"] == "assistant"
+            for block in line["message"]["content"]
+            if block["type"] == "text"
+        ]
+
+    @property
+    def report(self) -> str:
+        return f"exit {self.returncode}\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}"
+
+    def assert_answer(self, text: str) -> None:
+        result = self.result
+        shown = (self.returncode, result["subtype"], result["is_error"], result.get("result"))
+        assert shown == (0, "success", False, text), self.report
+
+
+def installed() -> list[ClaudeCode]:
+    named = os.environ.get("TRIOPROXY_CLAUDE_CODE", "")
+    paths = [Path(name) for name in named.split(os.pathsep) if name]
+    if not paths:
+        paths = sorted(INSTALLED.glob("*/node_modules/.bin/claude"))
+    clients = [ClaudeCode(path) for path in paths if path.exists()]
+    return sorted(clients, key=lambda client: client.numbers)
+
+
+def node_folder() -> Path | None:
+    """Where the node for the versions that are plain JavaScript is; the newer ones bring their own runtime."""
+    private = INSTALLED / "node" / "node_modules" / ".bin" / "node"
+    node = os.environ.get("TRIOPROXY_NODE") or (str(private) if private.exists() else shutil.which("node"))
+    return Path(node).parent if node else None
+
+
+def run_claude(client: ClaudeCode, base_url: str, prompt: str, scratch: Path) -> Outcome:
+    """`claude -p` as users run it, with nothing of this machine's environment but the node it needs."""
+    home, cwd = scratch / "home", scratch / "cwd"
+    home.mkdir()
+    cwd.mkdir()
+    node = node_folder()
+    environment = {
+        "HOME": str(home),
+        "PATH": os.pathsep.join([*([str(node)] if node else []), "/usr/bin", "/bin"]),
+        "TERM": "dumb",
+        "DISABLE_TELEMETRY": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        # A closed port: whatever is not meant for loopback fails instead of leaving the machine.
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "ANTHROPIC_BASE_URL": base_url,
+        "ANTHROPIC_AUTH_TOKEN": "dummy",
+        "CLAUDE_CODE_MAX_RETRIES": "3",
+    }
+    command = [str(client.executable), "-p", "--output-format", "stream-json", "--verbose"]
+    command += ["--include-partial-messages", "--model", MODEL, "--allowedTools", "Bash,Read"]
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Its own group, so that stopping it also stops the shells it started.
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(prompt, timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            report = Outcome(process.returncode, stdout, stderr).report
+            raise AssertionError(f"claude {client.version} hung for {RUN_SECONDS:.0f} s\n{report}") from None
+    return Outcome(process.returncode, stdout, stderr)

@@ -1,0 +1,267 @@
+"""Which module may import which, where one may await, and that every source file has its test.
+
+The tables are the design: an arrow that is not here does not exist. Widening one is a decision, not a chore.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import trioproxy
+from trioproxy.dialects import DIALECTS
+
+PACKAGE = Path(trioproxy.__file__).parent
+TESTS = Path(__file__).parent
+
+
+def name_of(file: Path) -> str:
+    """A source file's name among the modules: `http.server`; a package has its own, the root package is ``."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+# ── imports ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STAGE = {"stage", "items", "units"}
+
+# What of ours a module may import: itself and what is below the names on the right. A pattern further down wins.
+OURS: dict[str, set[str]] = {
+    "": {"errors", "items", "stage", "units"},
+    "__main__": {"cli"},
+    "items": set(),
+    "units": set(),
+    "log": set(),
+    "errors": {"items"},
+    "stage": {"items"},
+    "testing": {"stage", "items"},
+    "toml": {"errors"},
+    "pipeline": {"stage", "items", "errors"},
+    "registry": {"stage", "stages", "units", "errors"},
+    "stages": set(),
+    "stages.*": STAGE,  # and no stage another stage
+    "stages.parse": STAGE | {"dialects"},
+    "stages.translate": STAGE | {"dialects"},
+    "dialects": {"dialects", "stage", "items", "errors"},
+    "dialects.*": {"dialects", "stage", "items", "errors"},
+    "http": set(),
+    "http.*": {"http", "errors", "items", "units"},  # knows nothing of LLMs
+    "replay": {"errors", "items", "http.headers"},  # looks like a reply of `http.client`
+    "config": {"config", "toml", "errors"},
+    "config.*": {"config", "toml", "registry", "pipeline", "dialects", "errors", "items", "stage", "units"}
+    | {"http.client", "http.limits", "http.server"},
+    "proxy": {"pipeline", "config", "dialects", "errors", "items", "stage", "log", "replay", "http"},
+    "cli": {"", "cli", "config", "errors", "registry"},
+    "cli.*": {"", "cli", "config", "errors", "registry", "pipeline", "proxy", "http", "items", "stage", "units", "log"},
+}
+
+# Of others': whom each may be imported by. What is not here may not be imported at all.
+THEIRS: dict[str, list[str]] = {
+    "msgspec": ["*"],
+    "trio": ["http.*", "pipeline", "proxy", "replay", "log", "stages.keepalive", "cli", "cli.*"],
+    "h11": ["http.*"],
+    "truststore": ["http.client"],
+    "regex": ["stages.signature_filter"],
+    "cyclopts": ["cli"],
+    "hypothesis": ["testing"],
+}
+
+# Of the standard library: what only these may import; [] is nobody.
+STANDARD: dict[str, list[str]] = {
+    "json": [],  # msgspec: faster, big integers exact, NaN refused
+    "asyncio": [],
+    "threading": [],
+    "concurrent": [],
+    "pickle": [],
+    "logging": ["http.*", "proxy", "log"],
+    "socket": ["http.*"],
+    "ssl": ["http.*"],
+    "subprocess": [],
+}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text())
+
+
+def imports(name: str) -> Iterator[tuple[str, int]]:
+    """Every module that a module imports, by its full name, and the line; in functions and `if TYPE_CHECKING` too."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}, line {node.lineno}: a relative import"
+            assert node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if inner.removeprefix("trioproxy.") in MODULES else node.module), node.lineno
+
+
+def ours(name: str) -> Iterator[tuple[str, int]]:
+    """What of trioproxy a module imports, as the tables name it."""
+    for imported, line in imports(name):
+        if imported.partition(".")[0] == "trioproxy":
+            yield imported.removeprefix("trioproxy").removeprefix("."), line
+
+
+def rule(name: str) -> set[str]:
+    matching = [pattern for pattern in OURS if pattern == name or (pattern.endswith("*") and fnmatch(name, pattern))]
+    assert matching, f"no line of OURS is about {name}"
+    return OURS[name if name in OURS else matching[-1]]
+
+
+def is_below(name: str, above: str) -> bool:
+    return name == above or (above != "" and name.startswith(f"{above}."))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_arrows_between_our_modules(name: str) -> None:
+    wrong = [f"line {line}: {other}" for other, line in ours(name) if not any(is_below(other, up) for up in rule(name))]
+    assert not wrong, f"{name or 'trioproxy'} must not import {wrong}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_arrows_to_what_others_made(name: str) -> None:
+    wrong = []
+    for imported, line in imports(name):
+        top = imported.partition(".")[0]
+        if top == "trioproxy":
+            continue
+        users = STANDARD.get(top, ["*"]) if top in sys.stdlib_module_names else THEIRS.get(top, [])
+        if not any(fnmatch(name, user) for user in users):
+            wrong.append(f"line {line}: {imported}")
+    assert not wrong, f"{name or 'trioproxy'} must not import {wrong}"
+
+
+def test_no_dialect_imports_another() -> None:
+    homes = {type(dialect).__module__.removeprefix("trioproxy.") for dialect in DIALECTS.values()}
+    for name in MODULES:
+        mine = next((home for home in homes if is_below(name, home)), None)
+        if mine is not None:
+            theirs = homes - {mine}
+            assert not [other for other, _ in ours(name) if any(is_below(other, home) for home in theirs)], name
+
+
+def test_only_the_command_line_imports_the_proxy() -> None:
+    users = {name for name in MODULES for other, _ in ours(name) if other == "proxy"}
+    assert {user.partition(".")[0] for user in users} == {"cli"}
+
+
+def test_every_line_of_the_tables_is_about_something() -> None:
+    for pattern in [*OURS, *(user for users in [*THEIRS.values(), *STANDARD.values()] for user in users)]:
+        assert any(fnmatch(name, pattern) for name in MODULES), pattern
+    for allowed in OURS.values():
+        assert allowed <= MODULES.keys()
+
+
+# ── awaiting ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+AWAITING = ["http.*", "stage", "pipeline", "proxy", "replay", "cli", "cli.*", "stages.keepalive"]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not any(fnmatch(name, user) for user in AWAITING)])
+def test_nobody_else_awaits(name: str) -> None:
+    awaiting = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef)
+    assert not [node.lineno for node in ast.walk(tree(name)) if isinstance(node, awaiting)]
+
+
+# ── what importing does ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def python(code: str) -> list[str]:
+    """What code prints in a fresh interpreter, in which a warning is an error."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, encoding="utf-8", timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_what_a_plugin_imports_is_light() -> None:
+    assert (
+        python("import sys, trioproxy; print(*sys.modules.keys() & {'trio', 'cyclopts', 'h11', 'ssl', 'regex'})") == []
+    )
+
+
+def test_importing_does_nothing_else() -> None:
+    names = [f"trioproxy.{name}" for name in MODULES if name]
+    code = f"""
+import importlib, logging, os, signal, sys, threading
+environ, handler, path = dict(os.environ), signal.getsignal(signal.SIGTERM), list(sys.path)
+for name in {names}:
+    importlib.import_module(name)
+if logging.root.handlers or logging.getLogger("trioproxy").handlers: print("logging")
+if threading.active_count() > 1: print("a thread")
+if environ != dict(os.environ): print("the environment")
+if handler != signal.getsignal(signal.SIGTERM): print("a signal handler")
+if path != sys.path: print("the path")
+if "hypothesis" in sys.modules: print("hypothesis")
+"""
+    assert python(code) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_for_and_what_it_offers(name: str) -> None:
+    assert ast.get_docstring(tree(name))
+    exported = [
+        node for node in tree(name).body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    assert exported or len(tree(name).body) == 1  # a docstring alone offers nothing
+    module = sys.modules.get(f"trioproxy.{name}".rstrip("."))
+    assert module is None or all(hasattr(module, each) for each in getattr(module, "__all__", []))
+
+
+# ── every source file has its test, and every test its source ───────────────────────────────────────────────────────
+
+TESTED_ELSEWHERE: dict[str, str] = {
+    "": "names only: the tests above import them",
+    "__main__": "tests/cli/test_init.py runs it",
+    "http": "a docstring only",
+    "dialects": "a table: tests/test_proxy.py and the test of each dialect go through it",
+    "dialects.peek": "a record: the test of each dialect peeks",
+    "config.*": "tests/test_config.py has the whole package: only together do they tell what is wrong with a file, and where",
+    "dialects.anthropic.*": "tests/dialects/test_anthropic*.py: a dialect's parts have no meaning without each other",
+}
+
+NOT_ABOUT_ONE_FILE: dict[str, str] = {
+    "test_architecture.py": "about all of them",
+    "test_serve.py": "the whole program as a process",
+    "test_m0.py": "stories over the whole program",
+    "test_examples.py": "the example files",
+    "clients/*": "real clients against the whole program",
+}
+
+
+def files_testing(name: str) -> Iterator[Path]:
+    """The files that test a module: `http/test_server.py` and `http/test_server_*.py` for `http.server`."""
+    *packages, last = name.split(".")
+    if MODULES[name].name == "__init__.py":
+        yield TESTS.joinpath(*packages, last, "test_init.py")
+    yield TESTS.joinpath(*packages, f"test_{last}.py")
+    yield from TESTS.joinpath(*packages).glob(f"test_{last}_*.py")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if not any(fnmatch(name, each) for each in TESTED_ELSEWHERE)]
+)
+def test_every_source_file_has_its_test(name: str) -> None:
+    assert any(file.is_file() for file in files_testing(name)), f"{next(files_testing(name))} is missing"
+
+
+def test_every_test_has_its_source_file() -> None:
+    expected = {file for name in MODULES for file in files_testing(name)}
+    files = sorted(file for file in TESTS.rglob("test_*.py") if file not in expected)
+    strays = [str(file.relative_to(TESTS)) for file in files]
+    assert [stray for stray in strays if not any(fnmatch(stray, each) for each in NOT_ABOUT_ONE_FILE)] == []
+
+
+def test_every_exception_is_about_something() -> None:
+    assert not [each for each in TESTED_ELSEWHERE if not any(fnmatch(name, each) for name in MODULES)]

@@ -1,0 +1,574 @@
+"""The whole of `trioproxy/config/`: what a file says, and what the operator is told that is wrong with it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from trioproxy import config
+from trioproxy.config import DEFAULT_RESPONSE, Config, Replay, Route, Secret, Upstream
+from trioproxy.errors import ConfigError
+from trioproxy.http.client import Origin, Timeouts
+from trioproxy.http.limits import Limits
+from trioproxy.http.server import Address
+
+UP = '[upstreams.up]\nurl = "http://127.0.0.1:3456"\n'
+TWO = UP + '[upstreams.two]\nurl = "http://two"\n'
+LIST = '"deframe", "parse", "translate", "reframe"'
+
+
+def read(text: str, environ: Mapping[str, str] = {}, *, beside: Path = Path()) -> Config:  # noqa: B006  # never changed
+    return config.read(text, beside / "stages.toml", environ)
+
+
+def refused(text: str, environ: Mapping[str, str] = {}, *, beside: Path = Path()) -> ConfigError:  # noqa: B006  # as above
+    with pytest.raises(ConfigError) as caught:
+        read(text, environ, beside=beside)
+    return caught.value
+
+
+def stage_names(route: Route) -> tuple[list[str], list[str]]:
+    return [spec.name for spec in route.request], [spec.name for spec in route.response]
+
+
+@pytest.fixture(autouse=True)
+def _imports() -> Iterator[None]:
+    """What a test imports, and from where, is forgotten after it."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+# ── what a file says ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_smallest_file_has_every_default() -> None:
+    upstream = Upstream("up", "anthropic", Origin("http", "127.0.0.1", 3456))
+    loaded = read(UP)
+    assert loaded.upstreams == {"up": upstream}
+    assert (loaded.listen, loaded.limits, loaded.drain) == ((Address("127.0.0.1:4567"),), Limits(), 30)
+    assert (loaded.hosts, loaded.origins, loaded.log) == ((), (), config.Log())
+    [route] = loaded.routes
+    assert (route.prefix, route.upstream) == ("/", upstream)
+    assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
+    assert {"deframe", "parse", "signature-filter", "translate", "reframe", "keepalive"} == set(DEFAULT_RESPONSE)
+
+
+def test_a_file_that_says_everything() -> None:
+    loaded = read(
+        dedent("""
+        listen = ["127.0.0.1:1", "unix:/run/x.sock"]
+        hosts = ["proxy.lan"]
+        origins = ["http://app.lan"]
+        drain = "5s"
+        log = { level = "debug", format = "json" }
+        limits = { body = "1 MiB", keep-alive = 0 }
+
+        [upstreams.up]
+        url = "https://api.example:8443/v1/"
+        dialect = "anthropic"
+        token = "t0ken"
+        headers = { X-Team = "blue" }
+        connect-timeout = "1s"
+        first-byte-timeout = "2s"
+        idle-timeout = "3s"
+        """)
+    )
+    assert loaded.listen == (Address("127.0.0.1:1"), Address("unix:/run/x.sock"))
+    assert (loaded.hosts, loaded.origins, loaded.drain) == (("proxy.lan",), ("http://app.lan",), 5)
+    assert (loaded.log.level, loaded.log.format) == ("debug", "json")
+    assert (loaded.limits.body, loaded.limits.keep_alive) == (1024**2, 0)
+    up = loaded.upstreams["up"]
+    assert (up.origin, up.path) == (Origin("https", "api.example", 8443), "/v1")
+    assert (up.token, up.headers) == ("t0ken", (("x-team", "blue"),))
+    assert up.timeouts == Timeouts(
+        connect=up.timeouts.connect, first_byte=up.timeouts.first_byte, between_bytes=up.timeouts.between_bytes
+    )
+    assert (up.timeouts.connect, up.timeouts.first_byte, up.timeouts.between_bytes) == (1, 2, 3)
+    assert str(up) == "https://api.example:8443/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "path"),
+    [
+        ("http://host", Origin("http", "host", 80), ""),
+        ("https://host/", Origin("https", "host", 443), ""),
+        ("http://[::1]:8080/v1", Origin("http", "::1", 8080), "/v1"),
+    ],
+)
+def test_urls(url: str, origin: Origin, path: str) -> None:
+    up = read(f'[upstreams.up]\nurl = "{url}"').upstreams["up"]
+    assert (up.origin, up.path) == (origin, path)
+
+
+# ── pipelines and routes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_response_stages_are_a_passthrough() -> None:
+    [route] = read(f"{UP}[pipeline]\nresponse = []").routes
+    assert stage_names(route) == ([], [])
+
+
+def test_a_list_left_out_is_the_default_one() -> None:
+    [route] = read(f"{UP}[pipeline]\nrequest = []").routes
+    assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
+
+
+def test_options_reach_the_stage() -> None:
+    text = f'{UP}[pipeline]\nresponse = ["deframe", "parse", "slow", "translate", "reframe"]\n'
+    [route] = read(f'{text}[stages.slow]\nuse = "keepalive"\nafter = "3s"').routes
+    spec = route.response[2]
+    assert (spec.name, spec.cls.__name__) == ("slow", "Keepalive")
+    assert vars(spec.make())["_after"] == 3
+    assert spec.make() is not spec.make()
+
+
+def test_a_stage_of_ones_own_lies_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "own_stages.py").write_text("from trioproxy import *\nclass Own(Stage[Event, Event]): ...\n")
+    text = f'{UP}[pipeline]\nresponse = ["deframe", "parse", "own_stages:Own", "translate", "reframe"]'
+    [route] = read(text, beside=tmp_path).routes
+    assert route.response[2].cls.__name__ == "Own"
+
+
+def test_routes_stand_longest_prefix_first() -> None:
+    loaded = read(f'{TWO}[routes]\n"/" = "up"\n"/a/b" = "two"\n"/a" = {{ upstream = "up", response = [] }}')
+    assert [(route.prefix, route.upstream.name) for route in loaded.routes] == [
+        ("/a/b", "two"),
+        ("/a", "up"),
+        ("/", "up"),
+    ]
+    assert [stage_names(route)[1] for route in loaded.routes] == [list(DEFAULT_RESPONSE), [], list(DEFAULT_RESPONSE)]
+
+
+def test_a_route_has_lists_of_its_own_and_the_others_by_default() -> None:
+    loaded = read(f'{UP}[pipeline]\nresponse = []\n[routes."/x"]\nupstream = "up"\nresponse = [{LIST}]')
+    assert stage_names(loaded.routes[0]) == ([], ["deframe", "parse", "translate", "reframe"])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "below"),
+    [
+        ("/", "/v1/messages", "/v1/messages"),
+        ("/a", "/a/v1", "/v1"),
+        ("/a", "/a", "/"),
+        ("/a", "/ab", None),
+        ("/a", "/", None),
+    ],
+)
+def test_the_path_below_a_prefix(prefix: str, path: str, below: str | None) -> None:
+    [route] = read(f'{UP}[routes]\n"{prefix}" = "up"').routes
+    assert route.below(path) == below
+
+
+# ── recordings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_recording_is_looked_up_beside_the_file_then_in_the_package(tmp_path: Path) -> None:
+    name = "recordings/metadata-then-answer.sse"
+    text = f'[upstreams.demo]\nurl = "replay:{name}"\npace = "40ms"\nchunk = 7'
+    packaged = read(text, beside=tmp_path).upstreams["demo"].replay
+    assert packaged == Replay(Path(config.__file__).parent.parent / name, packaged.pace if packaged else 0, 7)  # type: ignore[arg-type]  # compared
+    assert packaged
+    assert packaged.pace == pytest.approx(0.04)
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / name).write_text("data: x\n\n")
+    own = read(text, beside=tmp_path).upstreams["demo"]
+    assert own.replay
+    assert own.replay.file == tmp_path / name
+    assert own.origin is None
+    assert str(own) == "replay:metadata-then-answer.sse"
+
+
+# ── the environment ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_environment_wins_over_the_default() -> None:
+    text = '[upstreams.up]\nurl = { env = "UP", default = "http://default" }'
+    assert str(read(text).upstreams["up"]) == "http://default"
+    assert str(read(text, {"UP": "http://other:1"}).upstreams["up"]) == "http://other:1"
+
+
+def test_the_environment_anywhere() -> None:
+    environ = {"TOKEN": " t\n", "TEAM": "blue", "LINES": "7", "AFTER": "3s", "WITHIN": "9", "LEVEL": "debug"}
+    text = dedent("""
+        [upstreams.up]
+        url = "http://up"
+        token = { env = "TOKEN" }
+        headers = { x-team = { env = "TEAM" } }
+        [limits]
+        head-lines = { env = "LINES" }
+        [stages.signature-filter]
+        within = { env = "WITHIN" }
+        [stages.keepalive]
+        after = { env = "AFTER", default = 1 }
+        [log]
+        level = { env = "LEVEL" }
+        """)
+    loaded = read(text, environ)
+    up = loaded.upstreams["up"]
+    assert (up.token, up.headers) == ("t", (("x-team", "blue"),))
+    assert (loaded.limits.head_lines, loaded.log.level) == (7, "debug")
+    stages = {spec.name: vars(spec.make()) for spec in loaded.routes[0].response}
+    assert (stages["signature-filter"]["_within"], stages["keepalive"]["_after"]) == (9, 3)
+
+
+# ── mistakes: the place, the message, the hint ──────────────────────────────────────────────────────────────────────
+
+A = '[upstreams.a]\nurl = "http://a"\n'  # two lines, so that what is tested begins in the third
+
+MISTAKES: dict[str, tuple[str, str]] = {
+    # unknown names
+    "unknown key": (A + "[limits]\nbodi = 1", "4:1: [limits] has no key 'bodi' = did you mean 'body'?"),
+    "unknown key, nothing near": (A + "[log]\nzzz = 1", "4:1: [log] has no key 'zzz' = known here: format, level"),
+    "unknown section": ('[upstream.a]\nurl = "x"\n' + UP, "1:2: the file has no key 'upstream' = did you mean 'upstreams'?"),
+    "unknown key at the top": ("lisen = 1\n" + A, "1:1: the file has no key 'lisen' = did you mean 'listen'?"),
+    "unknown key of an upstream": (A + 'toke = "x"', "3:1: [upstreams.a] has no key 'toke' = did you mean 'token'?"),
+    "unknown dialect": (
+        A + 'dialect = "antropic"',
+        "3:11: there is no dialect 'antropic' = did you mean 'anthropic'?",
+    ),
+    "unknown stage": (
+        A + '[pipeline]\nresponse = [\n  "defram",\n]',
+        "5:3: there is no stage 'defram' = did you mean 'deframe'?",
+    ),
+    "unknown stage, nothing near": (
+        A + '[pipeline]\nrequest = ["zzz"]',
+        "4:12: there is no stage 'zzz' = python -m trioproxy stages lists them; one of your own is 'module:Class'",
+    ),
+    "options of an unknown stage": (
+        A + "[stages.keepalve]\nafter = 1",
+        "3:9: there is no stage 'keepalve' = did you mean 'keepalive'?",
+    ),
+    "use of an unknown stage": (
+        A + '[stages.mine]\nuse = "keepalve"',
+        "4:7: there is no stage 'keepalve' = did you mean 'keepalive'?",
+    ),
+    "no module of ones own": (
+        A + '[pipeline]\nrequest = ["no_such_module:Mine"]',
+        "4:12: stage 'no_such_module:Mine': there is no module 'no_such_module'"
+        " = put no_such_module.py beside the TOML file",
+    ),
+    "unknown option": (
+        A + "[stages.keepalive]\naftr = 1",
+        "4:1: stage 'keepalive' has no option 'aftr' = did you mean 'after'?",
+    ),
+    "option of a stage without any": (
+        A + "[stages.deframe]\nx = 1",
+        "4:1: stage 'deframe' has no option 'x' = it has no options",
+    ),
+    "unknown upstream": (A + '[routes]\n"/" = "b"', "4:7: there is no upstream 'b' = known: a"),
+    "unknown upstream, something near": (
+        UP + '[upstreams.router]\nurl = "http://r"\n[routes]\n"/" = { upstream = "ruoter" }',
+        "6:20: there is no upstream 'ruoter' = did you mean 'router'?",
+    ),
+    "unknown key of a route": (
+        A + '[routes]\n"/" = { upstream = "a", respnse = [] }',
+        "4:25: [routes./] has no key 'respnse' = did you mean 'response'?",
+    ),
+    # wrong types and values
+    "text expected": (A + "dialect = 5", "3:11: dialect: Expected `str`, got `int`"),
+    "table expected": ("upstreams = 5", "1:13: upstreams: Expected a table, got `int`"),
+    "table expected, array got": ("[[upstreams]]\n", "1:3: upstreams: Expected a table, got `array`"),
+    "upstream in short": ('upstreams.a = "http://a"', "1:15: upstreams.a: Expected a table, got `str`"),
+    "stage options in short": (A + "[stages]\nkeepalive = 5", "4:13: stages.keepalive: Expected a table, got `int`"),
+    "use of a wrong type": (A + "[stages.x]\nuse = 5", "4:7: use: Expected `str`, got `int`"),
+    "array expected": (A + '[pipeline]\nresponse = "deframe"', "4:12: response: Expected `array`, got `str`"),
+    "wrong element": ('hosts = ["a", 5]\n' + A, "1:15: hosts: Expected `str`, got `int`"),
+    "time": (
+        A + 'idle-timeout = "5 minutes"',
+        "3:16: idle-timeout: Expected a time such as \"10s\", \"40ms\" or \"2m\", got '5 minutes'",
+    ),
+    "no time at all": (A + 'connect-timeout = "0s"', "3:19: connect-timeout: Expected a time of more than 0, got '0s'"),
+    "no time for a head": (A + "[limits]\nhead-timeout = 0", "4:16: head-timeout: Expected a time of more than 0, got 0"),
+    "size": (
+        A + '[limits]\nbody = "1 mile"',
+        "4:8: body: Expected a size such as \"64 KiB\" or \"16 MiB\", or a number of bytes, got '1 mile'",
+    ),
+    "number too small": (A + "[limits]\nconnections = 0", "4:15: connections: Expected `int` >= 1, got 0"),
+    "choice": (
+        A + '[log]\nlevel = "warn"',
+        "4:9: level: Expected 'debug' or 'info' or 'warning' or 'error', got 'warn' = did you mean 'warning'?",
+    ),
+    "option of a wrong type": (
+        A + '[stages.signature-filter]\nwithin = "x"',
+        "4:10: within: Expected `int`, got `str`",
+    ),
+    "option that the stage refuses": (
+        A + '[stages.signature-filter]\npattern = "("',
+        "4:11: stage 'signature-filter': pattern is no regular expression: missing ) at position 1",
+    ),
+    "address": (
+        'listen = "4567"\n' + A,
+        '1:10: listen: Expected an address such as "127.0.0.1:4567", "[::1]:4567" or "unix:/run/trioproxy.sock",'
+        " got '4567'",
+    ),
+    "second address": (
+        'listen = [":1", "x"]\n' + A,
+        '1:17: listen: Expected an address such as "127.0.0.1:4567", "[::1]:4567" or "unix:/run/trioproxy.sock",'
+        " got 'x'",
+    ),
+    "no address": ("listen = []\n" + A, '1:10: listen: Expected at least one address = listen = "127.0.0.1:4567"'),
+    # upstreams
+    "empty file": ("", "1:1: the file names no upstream: where should requests go? = …"),
+    "no upstream": ('listen = ":1"', "1:1: the file names no upstream: where should requests go? = …"),
+    "no url": ("[upstreams.a]", '1:12: [upstreams.a] needs a url = url = "http://127.0.0.1:3456"'),
+    "no recording": (
+        '[upstreams.a]\nurl = "replay:x.sse"',
+        "2:7: there is no recording 'x.sse' = looked for beside the TOML file, then in the package",
+    ),
+    "url without a scheme": (
+        '[upstreams.a]\nurl = "localhost:3456"',
+        '2:7: url: Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse", got'
+        " 'localhost:3456' = did you mean 'http://localhost:3456'?",
+    ),
+    "url of another scheme": (
+        '[upstreams.a]\nurl = "ftp://x"',
+        '2:7: url: Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse", got \'ftp://x\'',
+    ),
+    "url with a query": (
+        '[upstreams.a]\nurl = "http://x/?a=b"',
+        "2:7: url: must have no query and no fragment; requests bring their own",
+    ),
+    "url with a space": ('[upstreams.a]\nurl = "http://x/a b"', "2:7: url: has characters that must be percent-encoded"),
+    "url with a wrong port": ('[upstreams.a]\nurl = "http://x:99999"', "2:7: url: Port out of range 0-65535 = …"),
+    "url with port 0": ('[upstreams.a]\nurl = "http://x:0"', "2:7: url: there is no port 0 to connect to"),
+    "url with half an address": ('[upstreams.a]\nurl = "http://[::1"', "2:7: url: Invalid IPv6 URL = …"),
+    "header of the framing": (
+        A + 'headers = { Content-Length = "1" }',
+        "3:13: headers: 'Content-Length' is not a header field that can be set",
+    ),
+    "header that is none": (A + 'headers = { "a b" = "1" }', "3:13: headers: 'a b' is not a header field that can be set"),
+    "upstream without a name": ('[upstreams.""]\nurl = "http://a"', "1:12: '' cannot name an upstream"),
+    "pace without a recording": (A + 'pace = "1s"', "3:1: [upstreams.a] has no key 'pace' = …"),
+    # the environment
+    "no such variable": (
+        A + 'token = { env = "NOPE" }',
+        "3:9: token: the environment variable NOPE is not set"
+        ' = set it, or give a default: { env = "NAME", default = "…" }',
+    ),
+    "no such variable of an option": (
+        A + '[stages.signature-filter]\npattern = { env = "NOPE" }',
+        "4:11: pattern: the environment variable NOPE is not set"
+        ' = set it, or give a default: { env = "NAME", default = "…" }',
+    ),
+    "wrong variable": (
+        A + '[limits]\nbody = { env = "MUCH", default = 5 }',
+        '4:8: body: Expected a size such as "64 KiB" or "16 MiB", or a number of bytes, got \'much\''
+        " = the value is that of $MUCH",
+    ),
+    "wrong default": (
+        A + 'token = { env = "NOPE", default = 5 }',
+        "3:9: token: Expected `str`, got `int`",
+    ),
+    "wrong key beside env": (
+        A + 'token = { env = "NOPE", defualt = "x" }',
+        "3:25: token = { env = … } has no key 'defualt' = did you mean 'default'?",
+    ),
+    "env of a wrong type": (A + "token = { env = 5 }", "3:17: token: env: Expected the name of a variable"),
+    # routes
+    "several upstreams, no routes": (
+        A + '[upstreams.b]\nurl = "http://b"',
+        '3:12: with several upstreams, [routes] must say what goes where = [routes] = "/" = "a"',
+    ),
+    "several upstreams, empty routes": (
+        A + '[upstreams.b]\nurl = "http://b"\n[routes]',
+        '5:2: with several upstreams, [routes] must say what goes where = [routes] = "/" = "a"',
+    ),
+    "route without an upstream": (
+        A + '[routes]\n"/x" = { response = [] }',
+        "4:1: route '/x' needs an upstream = \"/x\" = { upstream = \"a\" }",
+    ),
+    "route of a wrong type": (A + '[routes]\n"/" = 5', "4:7: /: Expected `str`, got `int`"),
+    "prefix without a slash": (
+        A + '[routes]\nx = "a"',
+        "4:1: 'x' is not a route's prefix = a path such as '/' or '/local', without a slash at its end",
+    ),
+    "list of a route": (
+        A + '[routes]\n"/" = { upstream = "a", response = ["deframe", "translate", "reframe"] }',
+        "4:48: response stage 2, 'translate', takes Event, but 'deframe' gives Frame"
+        " = 'parse' turns Frame into Event: put it before 'translate'",
+    ),
+    # the order
+    "order": (
+        A + '[pipeline]\nresponse = ["deframe", "signature-filter", "parse", "translate", "reframe"]',
+        "4:24: response stage 2, 'signature-filter', takes Event, but 'deframe' gives Frame"
+        " = 'parse' turns Frame into Event: move it before 'signature-filter'",
+    ),
+    "end": (
+        A + '[pipeline]\nresponse = [\n "deframe", "parse",\n "keepalive"]',
+        "6:2: the last response stage, 'keepalive', gives Event, but the client needs bytes"
+        " = 'translate' then 'reframe' turn Event into bytes: put them after 'keepalive'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake(case: str) -> None:
+    """One mistake, one problem: at its place, with the message and, behind ` = `, the hint (`…`: any)."""
+    text, expected = MISTAKES[case]
+    error = refused(text, {"MUCH": "much"})
+    [problem] = error.problems
+    assert problem.at
+    hint = "".join(f" = {line}" for line in problem.hint.splitlines() if line)
+    if expected.endswith(" = …") and hint:
+        hint = " = …"
+    assert f"{problem.at.line}:{problem.at.column}: {problem.message}{hint}" == expected
+    assert str(error).startswith(f"stages.toml:{problem.at.line}:{problem.at.column}: ")
+    if text:
+        caret = str(error).splitlines()[3]
+        assert caret.index("^") - caret.index("|") - 1 == problem.at.column
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "x", "/x/", "//", "/a//b", "/a b", "/a?b", "/a#b", "/{session}", "/%41", "/ä", "/a\\nb"]
+)
+def test_what_is_no_prefix(prefix: str) -> None:
+    [problem] = refused(f'{UP}[routes]\n"{prefix}" = "up"').problems
+    assert "is not a route's prefix" in problem.message
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    text = dedent("""\
+        lissten = 3
+        [upstreams.router]
+        url = "localhost:3456"
+        dialect = "antropic"
+        [routes]
+        "/" = "ruoter"
+        [pipeline]
+        request = ["zzz"]
+        response = ["parse", "translate", "reframe"]
+        [stages.keepalive]
+        aftr = 1
+        [limits]
+        body = true
+        """)
+    error = refused(text)
+    assert [problem.at.line for problem in error.problems if problem.at] == [1, 3, 4, 6, 8, 9, 11, 13]
+    assert str(error).count("stages.toml:") == 8
+
+
+def test_wrong_options_do_not_hide_a_wrong_order() -> None:
+    text = f'{UP}[pipeline]\nresponse = ["deframe", "keepalive", "parse", "translate", "reframe"]\n[stages.keepalive]\nafter = 0'
+    assert [problem.at.line for problem in refused(text).problems if problem.at] == [4, 6]
+
+
+def test_a_problem_of_the_usual_lists_is_not_repeated_for_each_route() -> None:
+    text = f'{UP}[pipeline]\nresponse = ["parse"]\n[routes]\n"/" = "up"\n"/x" = {{ upstream = "up", request = [] }}'
+    assert len(refused(text).problems) == 1
+
+
+def test_a_stage_named_twice_is_a_problem_once() -> None:
+    text = f'{UP}[pipeline]\nrequest = ["zzz", "zzz"]\n[routes]\n"/" = {{ upstream = "up", request = ["zzz"] }}'
+    assert len(refused(text).problems) == 1
+
+
+ANSWERS = (
+    "from trioproxy import *\nclass Answers(Stage[Request, Request | Event]):\n    def feed(self, r, /): yield r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("lists", "place"),
+    [
+        ('[pipeline]\nrequest = ["own_answers:Answers"]\nresponse = []', (5, 12)),
+        ('[routes]\n"/" = { upstream = "up", request = ["own_answers:Answers"], response = [] }', (4, 72)),
+        ('[pipeline]\nresponse = []\n[routes]\n"/" = { upstream = "up", request = ["own_answers:Answers"] }', (6, 36)),
+    ],
+)
+def test_answers_of_request_stages_must_reach_the_client(lists: str, place: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "own_answers.py").write_text(ANSWERS)
+    [problem] = refused(UP + lists, beside=tmp_path).problems
+    assert problem.at
+    assert (problem.at.line, problem.at.column) == place
+    assert problem.message == (
+        "the request stages may answer with Event, but the response stages do not make bytes of it"
+    )  # fmt: skip
+    fine = UP + '[pipeline]\nrequest = ["own_answers:Answers"]'
+    assert read(fine, beside=tmp_path).routes[0].request
+
+
+# ── secrets ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SECRET = "sk-very-Secret-0123456789"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'token = "{SECRET}é"',
+        f'token = ["{SECRET}"]',
+        f'tokn = "{SECRET}"',
+        f"token = {SECRET}",
+        f'token = "{SECRET}',
+        f'token = {{ env = "T", default = "{SECRET}\\u0000" }}',
+        'token = { env = "BAD" }',
+        f'headers = {{ x-api-key = "{SECRET}\\nx" }}',
+        f'headers = {{ Authorization = "{SECRET}", host = "x" }}',
+        'headers = { x-any = { env = "BAD" } }',
+    ],
+)
+def test_a_wrong_secret_is_not_shown(text: str) -> None:
+    error = refused(A + text, {"BAD": f"{SECRET}\nx"})
+    assert "Secret-" not in str(error)
+    assert "Secret-" not in repr(error)
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://me:{SECRET}@host", f"me:{SECRET}@host", f"{SECRET}@host", f"http://{SECRET}@[::1"]
+)
+def test_credentials_in_a_url_are_refused_and_not_shown(url: str) -> None:
+    error = refused('[upstreams.a]\nurl = { env = "URL" }', {"URL": url})
+    assert "Secret-" not in str(error)
+    assert "Secret-" not in str(refused(f'[upstreams.a]\nurl = "{url}"'))
+
+
+def test_a_secret_is_not_in_the_repr_of_a_configuration() -> None:
+    loaded = read(f'{UP}token = "{SECRET}"\nheaders = {{ x-key = "{SECRET}" }}')
+    assert "Secret-" not in repr(loaded)
+    assert repr(Secret("x")) == "Secret(…)"
+    assert loaded.upstreams["up"].token == SECRET
+
+
+# ── the file itself ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_load_reads_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_text(UP)
+    assert config.load(file, {}).file == file
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_text("x = 1\n" + UP, encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match=r"stages.toml:1:1: the file has no key 'x'"):
+        config.load(file, {})
+
+
+def test_windows_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_bytes((UP + "\nx = 1").replace("\n", "\r\n").encode())
+    with pytest.raises(ConfigError, match=r"stages.toml:4:1: \[upstreams.up\] has no key 'x'"):
+        config.load(file, {})
+
+
+def test_a_file_that_is_not_utf_8_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_bytes(UP.encode() + b"# M\xfcller\n")
+    with pytest.raises(ConfigError, match="stages.toml:3:4: the file is not UTF-8: byte 0xfc"):
+        config.load(file, {})
+
+
+def test_a_file_that_cannot_be_read_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        config.load(tmp_path / "none.toml", {})
+
+
+def test_the_shipped_file_is_fine() -> None:
+    loaded = config.load(Path(__file__).parent.parent / "stages.toml", {})
+    assert [route.prefix for route in loaded.routes] == ["/demo", "/"]

@@ -1,0 +1,40 @@
+"""stages.toml → `Config`, typed and checked; or one `ConfigError` with every problem of the file.
+
+`model` says what a configuration is, `table` takes a TOML table apart, and one module reads each section.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from trioproxy import toml
+from trioproxy.config.model import Config, Log, Replay, Route, Secret, StageSpec, Upstream
+from trioproxy.config.pipelines import DEFAULT_RESPONSE
+from trioproxy.config.sections import read_sections
+from trioproxy.config.table import Table
+from trioproxy.errors import ConfigError, Position, Problem
+
+__all__ = ["DEFAULT_RESPONSE", "Config", "Log", "Replay", "Route", "Secret", "StageSpec", "Upstream", "load", "read"]
+
+
+def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a TOML file. Raises `ConfigError`; `OSError` if it cannot be read."""
+    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the BOM of Windows editors is not part of the text
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as exc:
+        before = raw[: exc.start].decode(errors="replace")
+        at = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        problem = Problem(f"the file is not UTF-8: byte 0x{raw[exc.start]:02x}", "save it as UTF-8", at)
+        raise ConfigError([problem], file=str(file), source=raw.decode(errors="replace")) from exc
+    return read(text, file, environ)
+
+
+def read(text: str, file: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the `text` of a TOML `file`. Raises `ConfigError`."""
+    document = toml.load(text, str(file))
+    problems: list[Problem] = []
+    config = read_sections(Table(document, problems, environ, (), document.tables), file)
+    if problems:
+        raise ConfigError(problems, file=str(file), source=text)
+    return config

@@ -1,0 +1,109 @@
+"""What a configuration is, once it is read and right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from trioproxy.http.client import Origin, Timeouts
+from trioproxy.http.limits import Limits
+from trioproxy.http.server import Address
+from trioproxy.stage import Stage
+from trioproxy.units import Seconds, Size
+
+__all__ = ["Config", "Log", "Replay", "Route", "Secret", "StageSpec", "Upstream"]
+
+
+class Secret(str):
+    """A token. Its `repr` does not show it, so it cannot end up in a log or a traceback by accident."""
+
+    @classmethod
+    def read(cls, value: object) -> Secret:
+        """From a TOML value. Raises `ValueError` that says what was expected, and never what was got."""
+        if not isinstance(value, str):
+            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+        if not value.strip() or not value.isascii() or not value.strip().isprintable():
+            raise ValueError("Expected a token of printable ASCII characters that is not empty")
+        return cls(value.strip())
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """An upstream that answers from a recording. Between two pieces of `chunk` bytes (None: events) it waits `pace`."""
+
+    file: Path
+    pace: Seconds = Seconds(0)
+    chunk: Size | None = None
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """Where requests go."""
+
+    name: str
+    dialect: str
+    origin: Origin | None
+    """None for a replay."""
+    path: str = ""
+    """The path of the URL, without a slash at its end."""
+    replay: Replay | None = None
+    token: Secret | None = None
+    """Sent instead of the client's own credentials."""
+    headers: tuple[tuple[str, Secret], ...] = ()
+    """Secrets, as keys and cookies travel in them."""
+    timeouts: Timeouts = Timeouts()
+
+    def __str__(self) -> str:
+        return f"replay:{self.replay.file.name}" if self.replay else f"{self.origin}{self.path}"
+
+
+class StageSpec(msgspec.Struct, frozen=True):
+    """A stage of a pipeline: `make` gives a fresh one for an exchange."""
+
+    name: str
+    cls: type[Stage[Any, Any]]
+    make: Callable[[], Stage[Any, Any]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Requests whose path begins with `prefix` go to `upstream`, through these stages."""
+
+    prefix: str
+    upstream: Upstream
+    request: tuple[StageSpec, ...] = ()
+    response: tuple[StageSpec, ...] = ()
+
+    def below(self, path: str) -> str | None:
+        """The path below the prefix, or None if it is not under it."""
+        if self.prefix == "/":
+            return path
+        if path == self.prefix:
+            return "/"
+        return path[len(self.prefix) :] if path.startswith(self.prefix + "/") else None
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: text on a terminal, else JSON."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the file says. `routes` stand longest prefix first."""
+
+    upstreams: Mapping[str, Upstream]
+    routes: tuple[Route, ...]
+    listen: tuple[Address, ...] = (Address("127.0.0.1:4567"),)
+    limits: Limits = Limits()
+    hosts: tuple[str, ...] = ()
+    """Host names let through on loopback listeners, beside the loopback ones."""
+    origins: tuple[str, ...] = ()
+    """Web origins whose pages may use loopback listeners."""
+    drain: Seconds = Seconds(30)
+    """How long streams may go on after SIGTERM."""
+    log: Log = Log()
+    file: Path | None = None

@@ -1,0 +1,87 @@
+"""The `[pipeline]` and `[stages]` sections: lists of stages, each with its options, in an order that works."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trioproxy import pipeline, registry, toml
+from trioproxy.config.model import StageSpec
+from trioproxy.config.table import MISSING, Table
+from trioproxy.errors import Problem
+from trioproxy.items import Request
+
+__all__ = ["DEFAULT_RESPONSE", "Chain", "Stages", "check_answers", "read_chain"]
+
+DEFAULT_RESPONSE = ("deframe", "parse", "signature-filter", "keepalive", "translate", "reframe")
+
+Chain = list[StageSpec] | None
+"""The stages of one direction; None if a problem with them is noted."""
+
+
+class Stages:
+    """The stages that the file names, each with the options of its `[stages]` table. A problem is noted once."""
+
+    def __init__(self, section: Table, directory: Path) -> None:
+        self._section, self._directory = section, directory
+        self._specs: dict[str, StageSpec | None] = {}
+        for name in section.raw:
+            self.find(name, section, (name,))
+
+    def find(self, name: str, table: Table, below: toml.Path) -> StageSpec | None:
+        """The stage `name`, which `table` names at `below`; None if a problem with it is noted."""
+        if name not in self._specs:
+            self._specs[name] = self._read(name, table, below)
+        return self._specs[name]
+
+    def _read(self, name: str, table: Table, below: toml.Path) -> StageSpec | None:
+        own = self._section.table(name)
+        use = own.get("use", str, None if "use" in own.raw else name)
+        if own.broken or use is None:
+            return None
+        try:
+            cls = registry.find(use, self._directory)
+        except registry.Unusable as exc:
+            if "use" in own.raw:
+                own.problem(("use",), exc.problem)
+            else:
+                table.problem(below, exc.problem, at_key=table is self._section)
+            return None
+        known = {option.name for option in registry.options(cls)}
+        resolved = {key: own.resolve(key) for key in own.raw if key != "use"}
+        values = {key: None if value is MISSING else (value, strict) for key, (value, strict) in resolved.items()}
+
+        def report(option: toml.Path, problem: Problem) -> None:
+            own.problem(option, problem, at_key=not option or option[0] not in known)
+
+        # With wrong options there will be no configuration, but the order can be judged all the same.
+        return StageSpec(name, cls, registry.read_options(name, cls, values, report) or cls)
+
+
+def read_chain(table: Table, direction: str, stages: Stages, default: Sequence[str]) -> Chain:
+    """The list `direction` of `table`, its order checked."""
+    listed: list[str] = table.get(direction, list[str], list(default))
+    specs = [stages.find(name, table, (direction, index)) for index, name in enumerate(listed)]
+    found = [spec for spec in specs if spec]
+    if len(found) < len(specs):
+        return None  # what is missing is noted, and its neighbours cannot be judged
+    problems, _ = pipeline.check(direction, _classes(found), registry.built_in())
+    for index, problem in problems:
+        table.problem((direction, min(index, len(specs) - 1)), problem)
+    return None if problems else found
+
+
+def check_answers(table: Table, below: toml.Path, request: Chain, response: Chain) -> None:
+    """Check that what `request` stages answer themselves can reach the client; else note it of `table`."""
+    if request is None or response is None:
+        return
+    _, flows = pipeline.check("request", _classes(request), {})
+    answers = tuple(item for item in flows[-1] if not issubclass(item, Request))
+    if left := pipeline.reaches_client(answers, _classes(response)):
+        given = " or ".join(item.__name__ for item in left)
+        message = f"the request stages may answer with {given}, but the response stages do not make bytes of it"
+        table.problem(below, Problem(message, "'translate' then 'reframe' turn Event into bytes"))
+
+
+def _classes(specs: Sequence[StageSpec]) -> list[tuple[str, registry.StageClass]]:
+    return [(spec.name, spec.cls) for spec in specs]

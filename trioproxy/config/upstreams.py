@@ -1,0 +1,118 @@
+"""The `[upstreams]` section: where requests go."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from trioproxy import registry
+from trioproxy.config.model import Replay, Secret, Upstream
+from trioproxy.config.table import Table
+from trioproxy.dialects import DIALECTS
+from trioproxy.errors import Problem
+from trioproxy.http.client import Origin, Timeouts
+from trioproxy.units import Seconds, Size
+
+__all__ = ["read_upstreams"]
+
+_PACKAGE = Path(__file__).parent.parent
+_EXAMPLE = 'url = "http://127.0.0.1:3456"'
+_EXPECTED = 'Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse"'
+_FIELD = re.compile(r"[A-Za-z0-9_-]+")
+# What the proxy itself says about the connection and the body.
+_FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"})
+
+
+def read_upstreams(section: Table, directory: Path) -> dict[str, Upstream | None]:
+    """Every upstream by its name; None for one whose problems are noted. `directory` is where the TOML file is."""
+    upstreams: dict[str, Upstream | None] = {}
+    for name, table in section.tables():
+        if not name.isprintable() or not name.strip():
+            section.problem((name,), Problem(f"{name!r} cannot name an upstream"), at_key=True)
+        upstreams[name] = None if table.broken else _upstream(name, table, directory)
+    if not upstreams and not section.broken:
+        hint = f'[upstreams.mine]\n{_EXAMPLE}\ndialect = "anthropic"'
+        section.problem((), Problem("the file names no upstream: where should requests go?", hint))
+    return upstreams
+
+
+def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
+    url = table.get("url", str, None)
+    dialect = table.get("dialect", str, "anthropic")
+    if dialect not in DIALECTS:
+        hint = registry.did_you_mean(dialect, DIALECTS) or f"known: {', '.join(DIALECTS)}"
+        table.problem(("dialect",), Problem(f"there is no dialect '{dialect}'", hint))
+    headers = _headers(table.table("headers"))
+    usual = Timeouts()
+    timeouts = Timeouts(
+        connect=table.get_positive("connect-timeout", usual.connect),
+        first_byte=table.get_positive("first-byte-timeout", usual.first_byte),
+        between_bytes=table.get_positive("idle-timeout", usual.between_bytes),
+    )
+    token = table.get("token", Secret, None)
+    origin, path, replay = None, "", None
+    if url is None:
+        if "url" not in table.raw:
+            table.problem((), Problem(f"[upstreams.{name}] needs a url", _EXAMPLE), at_key=True)
+    elif url.startswith("replay:"):
+        replay = _replay(table, url.removeprefix("replay:"), directory)
+    else:
+        origin, path = _origin(table, url)
+    table.done()
+    if not origin and not replay:
+        return None
+    return Upstream(name, dialect, origin, path, replay, token, headers, timeouts)
+
+
+def _headers(table: Table) -> tuple[tuple[str, Secret], ...]:
+    fields: list[tuple[str, Secret]] = []
+    for name in table.raw:
+        if not _FIELD.fullmatch(name) or name.lower() in _FRAMING:
+            table.problem((name,), Problem(f"headers: {name!r} is not a header field that can be set"), at_key=True)
+        value = table.get(name, Secret, None)
+        if value is not None:
+            fields.append((name.lower(), value))
+    return tuple(fields)
+
+
+def _replay(table: Table, where: str, directory: Path) -> Replay | None:
+    pace, chunk = table.get("pace", Seconds, Seconds(0)), table.get("chunk", Size, None)
+    for file in (directory / where, _PACKAGE / where):
+        if file.is_file():
+            return Replay(file, pace, chunk)
+    problem = Problem(f"there is no recording '{where}'", "looked for beside the TOML file, then in the package")
+    table.problem(("url",), problem)
+    return None
+
+
+def _origin(table: Table, url: str) -> tuple[Origin | None, str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        table.problem(("url",), Problem(f"url: {exc}", _EXPECTED))
+        return None, ""
+    problem = None
+    # Whether before or after a scheme, an @ may follow a password: then the URL is not quoted.
+    if parts.username is not None or parts.password is not None or ("@" in url and not parts.netloc):
+        problem = Problem("url: must not hold credentials", 'token = { env = "NAME" }')
+    elif parts.scheme not in ("http", "https") or not parts.hostname:
+        problem = Problem(f"url: {_EXPECTED}, got {url!r}", _scheme_missing(url))
+    elif parts.query or parts.fragment:
+        problem = Problem("url: must have no query and no fragment; requests bring their own")
+    elif not url.isascii() or not url.isprintable() or " " in url:
+        problem = Problem("url: has characters that must be percent-encoded")
+    elif port == 0:
+        problem = Problem("url: there is no port 0 to connect to")
+    if problem or not parts.hostname:
+        table.problem(("url",), problem or Problem(_EXPECTED))
+        return None, ""
+    return Origin(parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme]), parts.path.rstrip(
+        "/"
+    )
+
+
+def _scheme_missing(url: str) -> str:
+    """The hint for `localhost:8080` and the like."""
+    return f"did you mean 'http://{url}'?" if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", url, re.ASCII) else ""
