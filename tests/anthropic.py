@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -58,7 +59,7 @@ def chain() -> list[Stage[Any, Any]]:
 def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
     """`data` in pieces, cut at these places."""
     places = [0, *sorted({place % (len(data) + 1) for place in at}), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False) if start < end]
+    return [data[start:end] for start, end in pairwise(places) if start < end]
 
 
 def flow(stages: Sequence[Stage[Any, Any]], batches: Iterable[list[Any]], exchange: Exchange = STREAM) -> list[Any]:

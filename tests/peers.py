@@ -1,7 +1,7 @@
 """The two neighbours of the proxy, for tests over real sockets: an upstream that does what a script says, and a client.
 
-    async with upstream(script) as up, proxy(up.toml()) as port:
-        answer = await ask(port, body=b'{"stream": true}')
+async with upstream(script) as up, proxy(up.toml()) as port:
+    answer = await ask(port, body=b'{"stream": true}')
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ dialect = "anthropic"
 
 @asynccontextmanager
 async def upstream(script: Script) -> AsyncIterator[Upstream]:
-    """An upstream on a free port. `script` answers each request; it is cancelled when the proxy closes the connection."""
+    """An upstream on a free port. `script` answers each request; cancelled when the proxy closes the connection."""
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         up = Upstream(listeners[0].socket.getsockname()[1])
@@ -144,13 +144,14 @@ async def _serve(stream: trio.SocketStream, script: Script, up: Upstream) -> Non
 async def _read(stream: trio.SocketStream, connection: h11.Connection) -> Asked | None:
     asked = None
     while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            try:
+        try:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
                 connection.receive_data(await stream.receive_some(65536))
-            except (trio.BrokenResourceError, h11.RemoteProtocolError):
-                return None
-        elif isinstance(event, h11.Request):
+                continue
+        except (trio.BrokenResourceError, h11.RemoteProtocolError):
+            return None  # the proxy left within the request, as its client did
+        if isinstance(event, h11.Request):
             headers = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
             asked = Asked(event.method.decode(), event.target.decode(), headers)
         elif isinstance(event, h11.Data):
@@ -171,20 +172,18 @@ async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[in
 
 
 @asynccontextmanager
-async def running(
-    loaded: config.Config, addresses: list[Address]
-) -> AsyncIterator[tuple[list[Listener], Server]]:
+async def running(loaded: config.Config, addresses: list[Address]) -> AsyncIterator[tuple[list[Listener], Server]]:
     """A configuration served on `addresses`."""
     listeners = await open_listeners(addresses)
     answering = Proxy(loaded)
     server = Server(answering.handle, answering.refusal, loaded.limits)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.serve, listeners)
-        try:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve, listeners)
             yield listeners, server
-        finally:
             nursery.cancel_scope.cancel()
-            answering.close()
+    finally:
+        answering.close()
 
 
 @dataclass

@@ -227,7 +227,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "http": "a docstring only",
     "dialects": "a table: tests/test_proxy.py and the test of each dialect go through it",
     "dialects.peek": "a record: the test of each dialect peeks",
-    "config.*": "tests/test_config.py has the whole package: only together do they tell what is wrong with a file, and where",
+    "config.*": "tests/test_config.py: only together do its parts tell what is wrong with a file, and where",
     "dialects.anthropic.*": "tests/dialects/test_anthropic*.py: a dialect's parts have no meaning without each other",
 }
 

@@ -77,7 +77,7 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
         ("token = sk-1, x", "token = ****, x"),
         ('token = "sk-unclosed', "token = ************"),
         ('token = { env = "T", default = "sk" }', 'token = { env = "T", default = **** }'),
-        ('headers = { x-api-key = "k", authorization = "Bearer z" }', "headers = { x-api-key = ***, authorization = ********** }"),
+        ('headers = { x-api-key = "k", Authorization = "z" }', "headers = { x-api-key = ***, Authorization = *** }"),
         ('"Cookie" = "a=b"', '"Cookie" = *****'),
         ('url = "http://me:pw@host/x"', 'url = "http://*****@host/x"'),
         ('tokn = "sk-ant-api03-abcdef"', 'tokn = "*******************"'),

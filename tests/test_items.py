@@ -21,7 +21,7 @@ def test_an_event_knows_its_frame_and_is_equal_without_it() -> None:
     assert TextDelta(0, "a").frame is None
 
 
-@pytest.mark.parametrize("change", [lambda e: replace(e, text="b"), copy.copy, lambda e: msgspec.structs.replace(e)])
+@pytest.mark.parametrize("change", [lambda e: replace(e, text="b"), copy.copy, msgspec.structs.replace])
 def test_a_copy_knows_no_frame(change: object) -> None:
     """Otherwise a changed event would leave as the bytes it no longer says."""
     assert callable(change)

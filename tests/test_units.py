@@ -27,8 +27,25 @@ def test_times(value: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "s", "ten s", "10 parsecs", "10S", "-1s", "1e3s", "١s", -1, float("nan"), float("inf"), 10**400]
-    + [True, None, [], {}, "9" * 400 + "s"],
+    [
+        "",
+        "s",
+        "ten s",
+        "10 parsecs",
+        "10S",
+        "-1s",
+        "1e3s",
+        "١s",
+        -1,
+        float("nan"),
+        float("inf"),
+        10**400,
+        True,
+        None,
+        [],
+        {},
+        10**16,
+    ],
 )
 def test_what_is_no_time_is_named(value: object) -> None:
     with pytest.raises(ValueError, match=r"^Expected a time .*, got ") as caught:
@@ -45,8 +62,11 @@ def test_what_is_no_time_is_named(value: object) -> None:
         ("1.5 KiB", 1536),
         ("2 kB", 2000),
         ("3 MB", 3 * 10**6),
-    ]
-    + [("1 GB", 10**9), ("17 B", 17), ("17", 17), (17, 17)],
+        ("1 GB", 10**9),
+        ("17 B", 17),
+        ("17", 17),
+        (17, 17),
+    ],
 )
 def test_sizes(value: object, size: int) -> None:
     assert Size.read(value) == size

@@ -12,7 +12,7 @@ copy has none, so the writer knows an untouched event by its frame and lets the 
 from typing import Any, ClassVar, Literal
 
 import msgspec
-from msgspec.structs import replace as replace  # the one way to change an item
+from msgspec.structs import replace  # the one way to change an item
 
 __all__ = [
     "Block",

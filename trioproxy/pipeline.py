@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["after", "check", "reaches_client", "start"]
 
 Flow = tuple[type, ...]
+Stages = Sequence[tuple[str, type["Stage[Any, Any]"]]]
+Known = Mapping[str, type["Stage[Any, Any]"]]
 
 
 class _Send:
@@ -102,26 +104,28 @@ def check(
     flows, problems = [flow], list[tuple[int, Problem]]()
     before = "the client's request" if direction == "request" else "the upstream"
     for index, (name, stage) in enumerate(stages):
-        if not any(_meets(item, taken) for item in flow for taken in stage.takes):
-            message = (
-                f"{direction} stage {index + 1}, '{name}', takes {_names(stage.takes)}, but {before} gives {_names(flow)}"
-            )
-            problems.append((index, Problem(message, _hint(flow, stage.takes, f"before '{name}'", stages, known))))
+        if not any(_meets_any(item, stage.takes) for item in flow):
+            takes, gives = _names(stage.takes), _names(flow)
+            message = f"{direction} stage {index + 1}, '{name}', takes {takes}, but {before} gives {gives}"
+            hint = _back(flows, stages, index, known) or _hint(flow, stage.takes, f"before '{name}'", stages, known)
+            problems.append((index, Problem(message, hint)))
         flow = after(flow, stage)
         flows.append(flow)
         before = f"'{name}'"
     if direction == "response" and not problems and (left := tuple(item for item in flow if item is not bytes)):
         message = f"the last response stage, {before}, gives {_names(left)}, but the client needs bytes"
         problems.append((len(stages), Problem(message, _hint(left, (bytes,), f"after {before}", stages, known))))
-    if direction == "request" and (left := tuple(i for i in flow if not issubclass(i, Request | Event))):
+    if (
+        direction == "request"
+        and not problems
+        and (left := tuple(i for i in flow if not issubclass(i, Request | Event)))
+    ):
         message = f"the last request stage, {before}, gives {_names(left)}, but the upstream needs a Request"
         problems.append((len(stages), Problem(message)))
     return problems, flows
 
 
-def reaches_client(
-    flow: Flow, stages: Sequence[tuple[str, type[Stage[Any, Any]]]]
-) -> Flow:
+def reaches_client(flow: Flow, stages: Sequence[tuple[str, type[Stage[Any, Any]]]]) -> Flow:
     """What is left, other than bytes, when `flow` enters the response stages: for the answers of request stages."""
     for _, stage in stages:
         flow = after(flow, stage)
@@ -143,28 +147,44 @@ def _names(flow: Iterable[type]) -> str:
     return " or ".join(item.__name__ for item in flow) or "nothing"
 
 
-def _hint(
-    flow: Flow,
-    wanted: Flow,
-    where: str,
-    stages: Sequence[tuple[str, type[Stage[Any, Any]]]],
-    known: Mapping[str, type[Stage[Any, Any]]],
-) -> str:
-    """Which stages lead from `flow` to `wanted`: the shortest way, breadth first over the known stages."""
+def _back(flows: Sequence[Flow], stages: Stages, index: int, known: Known) -> str:
+    """For a stage that stands too late: where what it takes was still in flow."""
+    name, stage = stages[index]
+    behind = [each for each, _ in stages[index:]]
+    if any(each not in dict(stages) or each in behind for each in _way(flows[-1], stage.takes, known)[0]):
+        return ""  # what it needs is missing, or comes later: it is not this stage that has to move
+    for flow, (before, _) in reversed(list(zip(flows, stages[:index], strict=False))):
+        if found := tuple(item for item in flow if _meets_any(item, stage.takes)):
+            return f"{_names(found)} flows until '{before}': move '{name}' before it"
+    return ""
+
+
+def _hint(flow: Flow, wanted: Flow, where: str, stages: Stages, known: Known) -> str:
+    """Which stages lead from `flow` to `wanted`, and where to put them."""
+    way, taken, given = _way(flow, wanted, known)
+    if not way:
+        return ""
+    verb = "move" if any(name in dict(stages) for name in way) else "put"
+    turn, them = ("turns", "it") if len(way) == 1 else ("turn", "them")
+    return f"{_steps(way)} {turn} {_names(taken)} into {_names(given)}: {verb} {them} {where}"
+
+
+def _way(flow: Flow, wanted: Flow, known: Known) -> tuple[tuple[str, ...], Flow, Flow]:
+    """The shortest way from `flow` to `wanted`, breadth first over the known stages; what it takes and gives."""
     ways: list[tuple[Flow, tuple[str, ...]]] = [(flow, ())]
     seen = set(flow)
     for have, way in ways:
-        if way and any(_meets(item, target) for item in have for target in wanted):
-            listed = [name for name in way if name in dict(stages)]
-            verb = "move" if listed else "put"
-            return f"{_steps(way)} {'turns' if len(way) == 1 else 'turn'} {_names(flow)} into {_names(have)}: " + (
-                f"{verb} {'it' if len(way) == 1 else 'them'} {where}"
-            )
+        if way and (given := tuple(item for item in have if _meets_any(item, wanted))):
+            return way, tuple(item for item in flow if issubclass(item, known[way[0]].takes)), given
         for name, stage in known.items():
             if any(issubclass(item, stage.takes) for item in have) and not seen.issuperset(stage.gives):
                 seen.update(stage.gives)
                 ways.append((after(have, stage), (*way, name)))
-    return ""
+    return (), (), ()
+
+
+def _meets_any(item: type, wanted: Flow) -> bool:
+    return any(_meets(item, target) for target in wanted)
 
 
 def _steps(way: tuple[str, ...]) -> str:

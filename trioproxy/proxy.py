@@ -117,6 +117,9 @@ class _Conversation:
             await self.fail(exc.error)
         except Exception as exc:
             await self._failed_somewhere(exc)
+        except BaseExceptionGroup as exc:
+            # We are being cancelled, and what else went wrong meanwhile matters no more.
+            raise exc.split(Exception)[1] or exc from None
         if self._incoming.left and not self._incoming.complete:
             self.record.end = "client left"
 

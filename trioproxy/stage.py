@@ -84,7 +84,7 @@ class Stage(Generic[In, Out]):
        `TextDelta`), or you will reorder.
     4. Everything held is given up in `close`, or dropped on purpose.
     5. Items are never changed in place; one stage object serves one exchange.
-    6. `feed` never blocks and is never slow: a batch is at most one read (64 KiB). Longer work overrides `run`.
+    6. `feed` never blocks and is never slow: a batch is at most one read (16 KiB). Longer work overrides `run`.
     7. Everything held has a bound, named in an option.
 
     Options are the keyword arguments of the constructor: their annotation is the schema, their default the default.

@@ -42,7 +42,7 @@ def check_stage(
     passed = [st.builds(_Stranger, st.integers(0, 9))]
     some = st.lists(st.one_of(*taken, *passed), max_size=12)
 
-    @settings(max_examples=50, deadline=None, database=None)
+    @settings(max_examples=50, deadline=None, database=None, report_multiple_bugs=False)
     @given(some)
     def run(drawn: list[Any]) -> None:
         _check(make, drawn, exchange)

@@ -23,7 +23,8 @@ class Shout(Stage[TextDelta, TextDelta]):
     """
 
     def __init__(self, *, word: str, times: int | None = None, pause: Seconds = Seconds(0.5), room: Size = Size(2048),
-                 mode: Literal["a", "b"] = "a", on: bool = True, tags: tuple[str, ...] = ("x", "y"), share: float = 0.5):
+                 mode: Literal["a", "b"] = "a", on: bool = True, tags: tuple[str, ...] = ("x", "y"),
+                 share: float = 0.5):
         """Here is nothing."""
 
 class Probe(Stage[Request, Request | Event]):

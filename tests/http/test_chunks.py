@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from itertools import pairwise
 
 import h11
 import pytest
@@ -50,7 +51,7 @@ BAD = {
 
 def cut(data: bytes, at: Sequence[int]) -> list[bytes]:
     edges = [0, *sorted(each % (len(data) + 1) for each in at), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def take(guard: ChunkGuard, pieces: Sequence[bytes]) -> int:

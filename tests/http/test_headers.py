@@ -22,7 +22,12 @@ def test_hop_by_hop_fields_stop_here(name: bytes) -> None:
 
 
 def test_fields_that_connection_names_stop_here() -> None:
-    headers: Headers = [(b"connection", b"close, X-One"), (b"x-one", b"1"), (b"x-two", b"2"), (b"connection", b"x-two,,")]
+    headers: Headers = [
+        (b"connection", b"close, X-One"),
+        (b"x-one", b"1"),
+        (b"x-two", b"2"),
+        (b"connection", b"x-two,,"),
+    ]
     assert end_to_end([*headers, (b"x-three", b"3")]) == [(b"x-three", b"3")]
 
 
@@ -33,7 +38,12 @@ def test_connection_cannot_take_away_what_a_request_means(name: bytes) -> None:
 
 
 def test_everything_else_passes_in_order_and_unchanged() -> None:
-    headers: Headers = [(b"set-cookie", b"a=1"), (b"x-odd", b"\xe9 , "), (b"set-cookie", b"b=2"), (b"anthropic-beta", b"")]
+    headers: Headers = [
+        (b"set-cookie", b"a=1"),
+        (b"x-odd", b"\xe9 , "),
+        (b"set-cookie", b"b=2"),
+        (b"anthropic-beta", b""),
+    ]
     assert end_to_end(headers) == headers
 
 

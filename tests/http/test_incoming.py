@@ -2,6 +2,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import trio
@@ -184,11 +185,13 @@ async def test_an_empty_line_before_a_request_is_skipped() -> None:
 @settings(deadline=None, max_examples=30)
 @given(at=st.lists(st.integers(0, 150), max_size=6))
 async def test_requests_are_the_same_wherever_the_bytes_are_cut(at: list[int]) -> None:
-    data = GET + POST + b"Content-Length: 5\r\n\r\nhello" + POST + CHUNKED + b"\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n" + GET
+    data = (
+        GET + POST + b"Content-Length: 5\r\n\r\nhello" + POST + CHUNKED + b"\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n" + GET
+    )
 
     async def send(stream: trio.SocketStream) -> None:
         edges = [0, *sorted(each % len(data) for each in at), len(data)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             await stream.send_all(data[start:end])
             await trio.testing.wait_all_tasks_blocked()  # so that each piece is a read of its own
 
@@ -309,9 +312,7 @@ async def test_an_idle_connection_ends_without_a_word(
     [(1000, Limits(body_timeout=Seconds(60))), (10, Limits(body_total=Seconds(60)))],
     ids=["silence", "one byte now and then"],
 )
-async def test_a_body_that_takes_too_long(
-    autojump_clock: trio.testing.MockClock, pause: float, limits: Limits
-) -> None:
+async def test_a_body_that_takes_too_long(autojump_clock: trio.testing.MockClock, pause: float, limits: Limits) -> None:
     async with connected(limits) as peer, trio.open_nursery() as nursery:
 
         async def drip() -> None:
@@ -334,8 +335,7 @@ async def test_a_client_that_takes_no_byte_is_taken_for_gone(autojump_clock: tri
         incoming = await peer.next(GET)
         incoming.begin(200, [])
         with pytest.raises(Gone):
-            while True:
-                await incoming.send(bytes(100_000))
+            await incoming.send(bytes(10_000_000))
         assert incoming.left
         assert trio.current_time() == pytest.approx(300, abs=1)
 
@@ -509,6 +509,7 @@ LINES = st.sampled_from(
 @given(pieces=st.lists(LINES | st.binary(max_size=12), max_size=16), read=st.booleans())
 @settings(max_examples=300, deadline=None)
 async def test_any_bytes_are_requests_or_refusals(pieces: Sequence[bytes], read: bool) -> None:
+    statuses: list[int] = []
     async with connected() as peer:
         await peer.client.send_all(b"".join(pieces))
         await peer.client.send_eof()
@@ -521,9 +522,10 @@ async def test_any_bytes_are_requests_or_refusals(pieces: Sequence[bytes], read:
                     if not await incoming.conclude():
                         return
             except Malformed as exc:
-                assert 400 <= exc.status <= 505
+                statuses.append(exc.status)
                 await peer.connection.refuse(exc.status, [], b"no")
             except ProxyError as exc:
-                assert exc.error.status in (400, 413)
+                statuses.append(exc.error.status)
             except Gone:
                 pass
+    assert all(400 <= status <= 505 for status in statuses)

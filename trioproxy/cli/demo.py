@@ -6,6 +6,7 @@ same bytes through the same stages one after the other; the demo fails if that d
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,7 +32,7 @@ _WIDTH = 46  # of a column; the whole table fits in 100
 
 async def show() -> int:
     """Print the demo; the exit status."""
-    loaded = config.read(TOML, config.Path("demo"), {})
+    loaded = config.read(TOML, Path("demo"), {})
     route = loaded.routes[0]
     assert route.upstream.replay
     sent = route.upstream.replay.file.read_bytes()

@@ -11,7 +11,7 @@ __all__ = ["difference", "merge"]
 
 
 def difference(wire: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """What `wire` says and `known` does not, objects compared field by field. A null that `known` fills says nothing."""
+    """What `wire` says and `known` does not, field by field. A null that `known` fills says nothing."""
     extra = {}
     for key, value in wire.items():
         mine = known.get(key)

@@ -44,7 +44,8 @@ _NEVER_DROPPED = frozenset({b"authorization", b"content-length", b"content-type"
 
 def get(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
     """The value of a field, several joined with a comma (RFC 9110 section 5.3); empty if there is none."""
-    return b", ".join(value for key, value in headers if key == name)
+    found = [value for key, value in headers if key == name]
+    return found[0] if len(found) == 1 else b", ".join(found)
 
 
 def without(headers: Headers, *names: bytes) -> Headers:

@@ -6,7 +6,6 @@ sees them, a body's end is found here, so that bytes of the next request never m
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
@@ -15,29 +14,18 @@ import trio
 
 from trioproxy.errors import ProxyError
 from trioproxy.http.chunks import BadChunk, ChunkGuard
+from trioproxy.http.head import Malformed, check_fields, check_lines, find_end
 from trioproxy.http.headers import Headers, get
 from trioproxy.http.limits import Limits
-from trioproxy.http.target import Target, is_host, parse_target
+from trioproxy.http.target import Target, parse_target
 from trioproxy.http.wire import Gone, Stalled, Wire, complaint
 from trioproxy.items import Error, ErrorKind
 
 __all__ = ["ClientConnection", "Incoming", "Malformed"]
 
-# A line end that is not CR LF, a control byte, or a line that continues the one before (obs-fold): servers disagree on
-# each.
-_AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\n[ \t]")
-_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:([^\r]*)", re.IGNORECASE)
-_METHOD = re.compile(rb"[A-Z][A-Z_\-]{0,31}")
 _PIPELINED = 64 * 1024  # bytes of further requests kept while one is answered
-_LINGER_BYTES, _LINGER_SECONDS = 4 * 1024 * 1024, 2.0  # what is still read of a body nobody wants, so that the answer arrives
-
-
-class Malformed(Exception):
-    """A request that cannot be read. `status` is the answer, after which the connection is closed."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
+# What is still read of a body that nobody wants, so that the answer arrives.
+_LINGER_BYTES, _LINGER_SECONDS = 4 * 1024 * 1024, 2.0
 
 
 class ClientConnection:
@@ -75,12 +63,7 @@ class ClientConnection:
         while True:
             if self.buffer[:2] == b"\r\n":
                 del self.buffer[:2]  # an empty line before the request line is to be ignored (RFC 9112 section 2.2)
-            end = self.buffer.find(b"\r\n\r\n") + 4
-            if _AMBIGUOUS.search(self.buffer, 0, end if end > 3 else len(self.buffer)):
-                raise Malformed(400, "the request head has a bare CR, bare LF, control byte or folded line")
-            if (end if end > 3 else len(self.buffer)) > limits.head:
-                raise Malformed(431, f"the request head is larger than {limits.head} bytes")
-            if end > 3:
+            if end := find_end(self.buffer, limits):
                 head = bytes(self.buffer[:end])
                 del self.buffer[:end]
                 return head
@@ -93,13 +76,7 @@ class ClientConnection:
             self.buffer += data
 
     def _parse_head(self, head: bytes) -> tuple[h11.Request, Target]:
-        if head.count(b"\r\n") > self.limits.head_lines + 2:
-            raise Malformed(431, f"the request has more than {self.limits.head_lines} header lines")
-        lengths = _LENGTH.findall(head)
-        if len(lengths) > 1 or any(b"," in length for length in lengths):
-            raise Malformed(400, "the request has more than one Content-Length")
-        if lengths and not (lengths[0].strip(b" \t").isdigit() and len(lengths[0].strip(b" \t")) <= 15):
-            raise Malformed(400, "the request's Content-Length is not a number of up to 15 digits")
+        check_lines(head, self.limits)
         try:
             self.h11.receive_data(head)
             request = self.h11.next_event()
@@ -107,25 +84,11 @@ class ClientConnection:
             raise Malformed(exc.error_status_hint, f"the request is not valid HTTP: {complaint(exc)}") from exc
         if not isinstance(request, h11.Request):
             raise Malformed(400, "the request is not valid HTTP")
-        if request.http_version not in (b"1.1", b"1.0"):
-            raise Malformed(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        if not _METHOD.fullmatch(request.method) or request.method in (b"CONNECT", b"TRACE"):
-            raise Malformed(501, f"the method {request.method[:32].decode('latin-1')!r} is not served here")
-        if chunked := get(request.headers, b"transfer-encoding"):
-            if lengths or request.http_version == b"1.0" or chunked != b"chunked":
-                raise Malformed(400, "Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
-        if get(request.headers, b"expect").lower() not in (b"", b"100-continue"):
-            raise Malformed(417, "the only expectation served here is 100-continue")
-        if host := get(request.headers, b"host"):
-            if not is_host(host.decode("latin-1")):
-                raise Malformed(400, "the Host field is not a host name or address")
+        check_fields(request)
         try:
-            target = parse_target(request.target)
+            return request, parse_target(request.target)
         except ValueError as exc:
             raise Malformed(400, str(exc)) from exc
-        if lengths and int(lengths[0]) > self.limits.body:
-            raise Malformed(413, f"the request body is larger than {self.limits.body} bytes")
-        return request, target
 
     async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer what could not be read, and close."""

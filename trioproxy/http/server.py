@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import trio
 
@@ -82,10 +83,8 @@ class Listener:
         name = self.socket.getsockname() if self.unix and self.socket.fileno() >= 0 else None
         self.socket.close()
         if name:
-            try:
+            with suppress(FileNotFoundError):  # somebody else took it away
                 os.unlink(name)
-            except FileNotFoundError:
-                pass  # somebody else took it away
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[Listener]:

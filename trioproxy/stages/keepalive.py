@@ -1,6 +1,7 @@
 """events → events: a ping whenever the client has heard nothing for a while.
 
-Load balancers cut a silent line after a minute, Claude Code gives up after three; a long prefill takes longer.
+Claude Code warns its user after 20 seconds of silence and gives up after three minutes, load balancers cut the line
+after one; a long prefill takes longer.
 """
 
 from collections.abc import Iterable
@@ -13,13 +14,11 @@ from trioproxy.units import Seconds
 
 __all__ = ["Keepalive"]
 
-_AFTER = Seconds(10)  # Claude Code warns its user after 20 seconds of silence
-
 
 class Keepalive(Stage[Event, Event]):
     """Send a ping whenever nothing has passed for `after`. The first one also sends the response head."""
 
-    def __init__(self, *, after: Seconds = _AFTER) -> None:
+    def __init__(self, *, after: Seconds = Seconds(10)) -> None:
         if after <= 0:
             raise ValueError("after must be more than 0s")
         self._after = after

@@ -110,7 +110,7 @@ def _str(value: object) -> str:
 
 
 def _str_or_none(value: object) -> str | None:
-    return msgspec.convert(value, str | None)  # type: ignore[arg-type, no-any-return]  # a union is no `type` to mypy
+    return msgspec.convert(value, str | None)
 
 
 def _usage(value: object) -> Usage | None:

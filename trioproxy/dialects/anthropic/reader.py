@@ -65,7 +65,7 @@ class Reader(Stage[Frame, Event]):
         try:
             wire = msgspec.json.decode(frame.data)
         except BAD_JSON:
-            # Something like `[DONE]` is the upstream's own affair; a broken event of ours must not pass for a whole one.
+            # `[DONE]` and the like are the upstream's own affair; a broken event of ours must not pass for a whole one.
             return _broken(frame) if frame.event in _OURS else Unknown(frame.event, frame.data)
         event = read_event(wire) if isinstance(wire, dict) else None
         if isinstance(event, MessageStart):
@@ -119,14 +119,15 @@ def _unfold(wire: Wire, body: bytes) -> Iterator[Event]:
     rest = {key: value for key, value in wire.items() if key not in _SPREAD}
     extra = difference(rest, {"role": "assistant", "usage": msgspec.to_builtins(usage)})
     yield msgspec.structs.replace(start, extra={"message": extra} if extra else {})
-    for index, (block, raw) in enumerate(zip(wire["content"], msgspec.json.decode(body, type=_Inputs).content, strict=True)):
+    raws = msgspec.json.decode(body, type=_Inputs).content
+    for index, (block, raw) in enumerate(zip(wire["content"], raws, strict=True)):
         text = bytes(msgspec.json.decode(raw, type=_Input).input) if "input" in block else b""
         empty, deltas = _unfold_block(index, block, text.decode())
         yield BlockStart(index, empty)
         yield from deltas
         yield BlockStop(index)
     reason, sequence = wire.get("stop_reason"), wire.get("stop_sequence")
-    yield MessageDelta(msgspec.convert(reason, str | None), msgspec.convert(sequence, str | None), usage)  # type: ignore[arg-type]
+    yield MessageDelta(msgspec.convert(reason, str | None), msgspec.convert(sequence, str | None), usage)
     yield MessageStop()
 
 
