@@ -40,7 +40,13 @@ def message(*texts: str, id: str = "msg_1", stop: bool = True) -> list[Event]:
     """A message with one text block that comes in these deltas."""
     start: list[Event] = [MessageStart(id, "m", Usage(input_tokens=1, output_tokens=1)), BlockStart(0, Text())]
     end: list[Event] = [BlockStop(0)] if stop else []
-    return [*start, *(TextDelta(0, text) for text in texts), *end, MessageDelta("end_turn", None, Usage(output_tokens=1)), MessageStop()]
+    return [
+        *start,
+        *(TextDelta(0, text) for text in texts),
+        *end,
+        MessageDelta("end_turn", None, Usage(output_tokens=1)),
+        MessageStop(),
+    ]
 
 
 def wire(events: Sequence[Event]) -> bytes:

@@ -5,6 +5,8 @@ import io
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.anthropic import judge
 from tests.http.test_incoming import BAD_BODIES, CHUNKED, MALFORMED
 from tests.peers import Answer, Line, answer, ask, connect, exchange, free_port, proxy, request, upstream
 from trioproxy import log
@@ -834,3 +837,179 @@ async def test_any_bytes_of_a_client_harm_nobody(pieces: list[bytes]) -> None:
                     pass  # it had enough of us
         with trio.fail_after(5):
             assert (await ask(port, STREAM)).complete
+
+
+# ── request stages ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+STAGES = """
+from trioproxy import *
+
+class Answers(Stage[Request, Request | Event]):
+    def feed(self, request):
+        if request.max_tokens != 1:
+            yield request
+            return
+        yield MessageStart("msg_local", request.model)
+        yield BlockStart(0, Text())
+        yield TextDelta(0, "ok")
+        yield BlockStop(0)
+        yield MessageDelta("max_tokens")
+        yield MessageStop()
+
+class Renames(Stage[Request, Request]):
+    def feed(self, request):
+        yield replace(request, model="other")
+
+class Refuses(Stage[Request, Request | Error]):
+    def feed(self, request):
+        yield Error("permission", "not today", 403)
+
+class Loses(Stage[Request, Request]):
+    def feed(self, request):
+        return ()
+
+class Fails(Stage[Event, Event]):
+    def feed(self, event):
+        raise ValueError("a secret of the stage")
+"""
+
+
+def staged(tmp_path: Path, request_stage: str = "", response: str = "") -> str:
+    (tmp_path / "proxy_stages.py").write_text(STAGES)
+    return f"[pipeline]\nrequest = [{request_stage}]\n" + (f"response = [{response}]\n" if response else "")
+
+
+async def test_a_request_stage_answers_itself_streaming_or_not(tmp_path: Path) -> None:
+    toml = staged(tmp_path, '"proxy_stages:Answers"')
+    async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
+        streamed = await ask(port, b'{"model":"m","messages":[],"max_tokens":1,"stream":true}')
+        whole = await ask(port, b'{"model":"m","messages":[],"max_tokens":1}')
+        assert up.requests == []
+        body = b'{"model":"m",  "messages":[], "max_tokens":2, "stream":true}'
+        passed = await ask(port, body)
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    assert streamed.complete
+    judge(streamed.body)
+    assert b'"text":"ok"' in streamed.body
+    assert msgspec.json.decode(whole.body)["content"] == [{"type": "text", "text": "ok"}]
+    assert msgspec.json.decode(whole.body)["stop_reason"] == "max_tokens"
+    assert passed.body == START + DELTA + END
+    assert up.requests[0].body == body  # untouched: the very bytes
+
+
+async def test_a_request_stage_changes_the_request(tmp_path: Path) -> None:
+    toml = staged(tmp_path, '"proxy_stages:Renames"')
+    async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
+        await ask(
+            port, b'{"model":"m","messages":[{"role":"user","content":"hi","new":1}],"stream":true,"odd":{"a":1}}'
+        )
+    sent = msgspec.json.decode(up.requests[0].body)
+    assert sent == {
+        "model": "other",
+        "messages": [{"role": "user", "content": "hi", "new": 1}],
+        "stream": True,
+        "odd": {"a": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "body", "status", "says"),
+    [
+        ("Refuses", b'{"model":"m","messages":[]}', 403, ("permission_error", "not today")),
+        ("Loses", b'{"model":"m","messages":[]}', 500, ("api_error", "internal error in the proxy")),
+        ("Answers", b'{"model":', 400, ("invalid_request_error", "not a Messages request")),
+        ("Answers", b'{"model":"m"}', 400, ("invalid_request_error", "missing required field `messages`")),
+    ],
+)
+async def test_a_request_stage_that_gives_no_request(
+    tmp_path: Path, stage: str, body: bytes, status: int, says: tuple[str, str]
+) -> None:
+    toml = staged(tmp_path, f'"proxy_stages:{stage}"')
+    async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
+        got = await ask(port, body)
+    assert got.status == status
+    assert error(got)["type"] == says[0]
+    assert says[1] in error(got)["message"]
+    assert up.requests == []
+
+
+async def test_a_stage_that_raises_is_named_to_the_client_and_shown_in_the_log_only(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    toml = staged(tmp_path, "", '"deframe", "parse", "proxy_stages:Fails", "translate", "reframe"')
+    async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
+        got = await ask(port, STREAM)
+        assert (await ask(port, path="/v1/models")).status == 200  # and the server goes on
+    assert got.status == 500
+    assert error(got)["message"] == "stage 'proxy_stages:Fails' failed"
+    assert "a secret of the stage" in logged.getvalue()
+
+
+# ── either side busy ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def ask_while_sending(port: int, data: bytes) -> Answer:
+    """As clients do that notice an early answer."""
+    async with await connect(port) as stream, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            with suppress(trio.BrokenResourceError):  # the server closes once it has answered
+                await stream.send_all(data)
+
+        nursery.start_soon(send)
+        got = await answer(stream)
+        nursery.cancel_scope.cancel()
+    return got
+
+
+async def test_an_upstream_that_answers_before_it_has_read_all() -> None:
+    """It refuses a large body unread, and stops reading: the client must not wait for it to go on."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+        async def refuse(stream: trio.SocketStream) -> None:
+            await stream.receive_some(10)
+            await stream.send_all(b"HTTP/1.1 413 No\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nbig")
+            await trio.sleep_forever()
+
+        nursery.start_soon(trio.serve_listeners, refuse, listeners)
+        toml = f'[upstreams.up]\nurl = "http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"'
+        async with proxy(toml) as port:
+            for path in ("/v1/messages", "/v1/files"):
+                with trio.fail_after(5):
+                    got = await ask_while_sending(port, request(b" " * 20_000_000, path=path))
+                assert (got.status, got.body) == (413, b"big")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_leaves_while_its_upload_is_stuck() -> None:
+    """Nobody reads the client then: its bytes stand before its end."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        reached, closed = trio.Event(), trio.Event()
+
+        async def stuck(stream: trio.SocketStream) -> None:
+            reached.set()
+            await proceed.wait()
+            while True:
+                try:
+                    if not await stream.receive_some(1 << 20):
+                        break
+                except trio.BrokenResourceError:
+                    break
+            closed.set()
+
+        proceed = trio.Event()
+        nursery.start_soon(trio.serve_listeners, stuck, listeners)
+        toml = f'[upstreams.up]\nurl = "http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"'
+        async with proxy(toml) as port, await connect(port) as stream:
+            head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000000\r\n\r\n"
+            with trio.move_on_after(1):
+                await stream.send_all(head + b" " * 60_000_000)
+            await reached.wait()
+            await stream.aclose()
+            await trio.sleep(1)  # the proxy has a second to notice
+            proceed.set()
+            with trio.fail_after(2):
+                await closed.wait()
+        nursery.cancel_scope.cancel()

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol, Self
+from collections.abc import Iterable
+from typing import Any
 
 import trio
 from msgspec.structs import replace
 
 from trioproxy import pipeline
-from trioproxy.config import Config, Route, StageSpec, Upstream
-from trioproxy.dialects import DIALECTS, Dialect, Peek, spoken_at
+from trioproxy.config import Config, Route, StageSpec
+from trioproxy.dialects import DIALECTS, Dialect, spoken_at
+from trioproxy.ends import Body, From, Gathered, Items, Late, Source, ToClient, only_bytes
 from trioproxy.errors import ProxyError
 from trioproxy.http.client import Pool
-from trioproxy.http.coding import Undecodable, decoder
 from trioproxy.http.gate import Gate
 from trioproxy.http.headers import Headers, end_to_end, get, without
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.server import Listener
 from trioproxy.http.wire import Gone
-from trioproxy.items import Error, Frame, Request
+from trioproxy.items import Error, ErrorKind, Event, Request
 from trioproxy.log import Record
-from trioproxy.replay import ReplayReply
 from trioproxy.stage import Exchange, Stage
+from trioproxy.upstream import Reply, ask, kind_of
 
 __all__ = ["Proxy"]
 
@@ -36,31 +36,17 @@ log = logging.getLogger("trioproxy.proxy")
 
 # How long the upstream may be silent before its answer's pipeline starts without it, so that keepalive can speak.
 _PATIENCE = 1.0
+# A request body up to this size fits into the kernel's buffers, so sending it cannot wait for the upstream to read.
+_AT_ONCE = 64 * 1024
+# Between the last words of a broken stream and the error event that ends it. Claude Code 2.0.77 asks again after the
+# error, but not if both arrive in one piece; newer ones always do (tests/clients).
+_APART = 0.05
 # Fields that describe the body as the upstream sent it, which the pipeline may change.
 _BODY_FIELDS = (b"content-length", b"content-encoding", b"content-md5", b"digest", b"repr-digest", b"etag")
+_JSON, _EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 _DEFAULT_DIALECT = "anthropic"  # whose error envelope is used where nothing tells the client's dialect
 
 Stages = list[tuple[str, Stage[Any, Any]]]
-
-
-class Reply(Protocol):
-    """What an upstream of any kind gives for a request: `http.client.Reply` says what each does."""
-
-    headers: Headers
-    received: int
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def complete(self) -> bool: ...
-    def ready(self) -> bytes: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: Any) -> None: ...
-    async def send(self, data: bytes) -> None: ...
-    async def end(self, data: bytes = b"") -> None: ...
-    async def head(self) -> int: ...
-    async def receive(self) -> bytes: ...
-    async def read(self, limit: int) -> bytes: ...
 
 
 class Proxy:
@@ -86,13 +72,12 @@ class Proxy:
 
     def refusal(self, status: int, message: str) -> tuple[Headers, bytes]:
         """The answer to a request that could not even be read."""
-        kind = {413: "too_large", 408: "timeout"}.get(status, "invalid_request")
-        record = Record(secrets.token_hex(4))
-        with record:
+        kinds: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
+        with Record(secrets.token_hex(4)) as record:
             record.status, record.end = status, f"refused: {message}"
-        error = Error(kind, message, status)  # type: ignore[arg-type]  # the three above are kinds
+        error = Error(kinds.get(status, "invalid_request"), message, status)
         body = DIALECTS[_DEFAULT_DIALECT].write_error(error, record.id)
-        return [(b"content-type", b"application/json"), (b"x-trioproxy-id", record.id.encode())], body
+        return [(b"content-type", _JSON), (b"x-trioproxy-id", record.id.encode())], body
 
 
 class _Conversation:
@@ -110,7 +95,7 @@ class _Conversation:
     async def hold(self) -> None:
         """Ask and answer; whatever goes wrong becomes an answer too."""
         try:
-            await self._route()
+            await self._converse()
         except Gone:
             self.record.end = "client left"
         except ProxyError as exc:
@@ -123,47 +108,62 @@ class _Conversation:
         if self._incoming.left and not self._incoming.complete:
             self.record.end = "client left"
 
-    async def _route(self) -> None:
-        incoming, target = self._incoming, self._incoming.target
-        route, path = self._find(target.path)
+    async def _converse(self) -> None:
+        incoming = self._incoming
+        route, path = self._find(incoming.target.path)
         self.record.route, self.record.upstream = route.prefix, route.upstream.name
-        self._dialect = spoken_at(incoming.method, path)
-        piped = self._dialect is not None and bool(route.request or route.response)
-        body = await incoming.body() if piped else None
-        peek = self._dialect.peek(body) if self._dialect and body is not None else None
-        if peek:
-            self.record.model = peek.model
+        dialect = self._dialect = spoken_at(incoming.method, path)
+        if dialect is None or not (route.request or route.response):
+            await self._forward(route, path)
+            return
+        body = await incoming.body()
+        peek = dialect.peek(body)
         exchange = Exchange(
             id=self.record.id,
             method=incoming.method,
             path=path,
             route=route.prefix,
-            client_dialect=self._dialect.name if self._dialect else _DEFAULT_DIALECT,
+            client_dialect=dialect.name,
             upstream=route.upstream.name,
             upstream_dialect=route.upstream.dialect,
-            stream=bool(peek and peek.stream),
+            stream=peek is not None and peek.stream,
             started=self.record.started,
             event_limit=self._config.limits.event,
         )
+        self.record.model = peek.model if peek else ""
         async with trio.open_nursery() as nursery:
-            if body is not None:
-                nursery.start_soon(self._watch, nursery.cancel_scope)
-                if route.request and self._dialect:
-                    exchange, body, answer = await self._ask_stages(nursery, route, exchange, body)
-                    if answer:
-                        await self._answer(nursery, route.response, exchange, 200, [], _Answer(answer))
-                        nursery.cancel_scope.cancel()
-                        return
-            with await self._ask(route.upstream, path, body, piped=piped and bool(route.response)) as reply:
-                if body is None:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            if route.request:
+                asked = await self._ask_stages(nursery, route, exchange, dialect.read_request(self._readable(body)))
+                exchange = asked.exchange
+                if asked.answer:
+                    exchange = replace(exchange, answered_here=True)
+                    await self._answer(nursery, route.response, exchange, Items(asked.answer), headers=[])
+                    nursery.cancel_scope.cancel()
+                    return
+                body = body if asked.request is exchange.request else _written(route, asked.request)
+            size, piped = len(body), bool(route.response)
+            with await ask(self._pool, route.upstream, incoming, path, length=size, readable=piped) as reply:
+                if size <= _AT_ONCE:
+                    await reply.end(body)
+                else:
+                    nursery.start_soon(reply.end, body)  # it may answer before it has read all
+                del body  # many megabytes need not stay for as long as the answer streams
+                await self._respond(nursery, route, exchange, reply, asked=peek is not None)
+            nursery.cancel_scope.cancel()
+
+    async def _forward(self, route: Route, path: str) -> None:
+        """A request that nothing here has to read: its body streams to the upstream, the response to the client."""
+        incoming = self._incoming
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            length = incoming.length
+            with await ask(self._pool, route.upstream, incoming, path, length=length, readable=False) as reply:
+                if incoming.has_body:
                     nursery.start_soon(self._upload, reply, nursery.cancel_scope)
                 else:
-                    await reply.end(body)
-                    del body  # a conversation of many megabytes need not stay for as long as its answer streams
-                try:
-                    await self._respond(nursery, route, exchange, reply, peek)
-                finally:
-                    self.record.bytes_in = reply.received
+                    await reply.end()
+                await self._pass_through(await reply.head(), reply)
             nursery.cancel_scope.cancel()
 
     def _find(self, path: str) -> tuple[Route, str]:
@@ -178,109 +178,90 @@ class _Conversation:
         scope.cancel()
 
     async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:
-        """Stream the request body to the upstream as it comes, then watch the client."""
         try:
             async for piece in self._incoming.pieces():
                 await reply.send(piece)
             await reply.end()
         except Gone:
             scope.cancel()
-            return
-        await self._watch(scope)
 
-    # ── towards the upstream ────────────────────────────────────────────────────────────────────────────────────────
+    # ── request stages ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _ask_stages(
-        self, nursery: trio.Nursery, route: Route, exchange: Exchange, body: bytes
-    ) -> tuple[Exchange, bytes, list[Any]]:
-        """Run the request stages. Gives the body to send, or an answer of the stages' own, as items."""
-        assert self._dialect is not None
+    def _readable(self, body: bytes) -> bytes:
         if get(self._incoming.headers, b"content-encoding"):
             raise ProxyError(Error("invalid_request", "compressed request bodies are not read here", 415))
-        request = self._dialect.read_request(body)
+        return body
+
+    async def _ask_stages(self, nursery: trio.Nursery, route: Route, exchange: Exchange, request: Request) -> _Asked:
+        """Send a request through the request stages, tasks of `nursery`."""
         exchange = replace(exchange, request=request)
-        gathered = _Gathered()
+        out = Gathered()
         stages: Stages = [(spec.name, spec.make()) for spec in route.request]
-        pipeline.start(nursery, stages, exchange, _From(_Answer([request])), gathered)
-        await gathered.closed.wait()
-        items = gathered.items
-        requests = [item for item in items if isinstance(item, Request)]
-        answer = [item for item in items if not isinstance(item, Request)]
+        pipeline.start(nursery, stages, exchange, From(Items([request])), out)
+        await out.closed.wait()
+        requests = [item for item in out.items if isinstance(item, Request)]
+        answer = [item for item in out.items if not isinstance(item, Request)]
         for item in answer:
             if isinstance(item, Error):
                 raise ProxyError(item)
-        if not requests and not answer:
-            raise RuntimeError("the request stages gave neither a request nor an answer")
-        if requests and requests[-1] is not request:
-            # Untouched, the body goes out as the very bytes that came.
-            body = DIALECTS[route.upstream.dialect].write_request(requests[-1])
-        return exchange, body, [] if requests else answer
-
-    async def _ask(self, upstream: Upstream, path: str, body: bytes | None, *, piped: bool) -> Reply:
-        """Begin the request to the upstream. The body is sent later."""
-        if upstream.replay:
-            replay = upstream.replay
-            return ReplayReply(replay.file, pace=replay.pace, chunk=replay.chunk)
-        assert upstream.origin is not None
-        incoming = self._incoming
-        headers = without(end_to_end(incoming.headers), b"host", b"expect", b"content-length")
-        if piped:
-            # We read the answer, and clients offer codings that we cannot decode.
-            headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
-        if upstream.token is not None:
-            headers = [*without(headers, b"authorization", b"x-api-key"), *_credentials(upstream)]
-        own = [(name.encode(), value.encode()) for name, value in upstream.headers]
-        headers = [*without(headers, *(name for name, _ in own)), *own]
-        length = incoming.length if body is None else len(body)
-        if length is None:
-            headers.append((b"transfer-encoding", b"chunked"))
-        elif length or get(incoming.headers, b"content-length"):
-            headers.append((b"content-length", b"%d" % length))
-        query = incoming.target.query
-        target = _join(upstream.path, path) + (f"?{query}" if query is not None else "")
-        return await self._pool.request(
-            upstream.origin, incoming.method, target, headers, name=upstream.name, timeouts=upstream.timeouts
-        )
+        if len(requests) + bool(answer) != 1:
+            got = f"{len(requests)} requests and {len(answer)} items of an answer"
+            raise RuntimeError(f"the request stages gave {got}; one request or one answer is due")
+        return _Asked(exchange, requests[0] if requests else request, answer)
 
     # ── towards the client ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _respond(
-        self, nursery: trio.Nursery, route: Route, exchange: Exchange, reply: Reply, peek: Peek | None
+        self, nursery: trio.Nursery, route: Route, exchange: Exchange, reply: Reply, *, asked: bool
     ) -> None:
-        if route.response and self._dialect and exchange.stream:
-            heard = False
-            with trio.move_on_after(_PATIENCE):
-                await reply.head()
-                heard = True
-            if not heard and await self._begin_in_silence(route, exchange, reply):
+        """Answer with what the upstream replies. `asked`: the client said whether it wants a stream."""
+        # Only stages that know events can make a stream of a whole body, a body of a stream, or speak first.
+        speaks = asked and any(issubclass(given, Event) for spec in route.response for given in _gives(spec))
+        try:
+            if speaks and exchange.stream and await self._begin_in_silence(route, exchange, reply):
                 return
-        status = await reply.head()
-        kind = _kind(reply.headers, asked="stream" if exchange.stream else "whole")
-        if not (route.response and self._dialect and status == 200 and kind):
-            await self._pass_through(status, reply)
-            return
-        streams = kind == "stream"
-        exchange = replace(
-            exchange,
-            stream=exchange.stream if peek else streams,
-            upstream_stream=streams,
-            status=status,
-            headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers),
-        )
-        await self._answer(nursery, route.response, exchange, status, reply.headers, _Body(reply))
+            status = await reply.head()
+            kind = kind_of(reply.headers, asked="stream" if exchange.stream else "whole")
+            if not (route.response and status == 200 and kind):
+                await self._pass_through(status, reply)
+                return
+            streams = kind == "stream"
+            exchange = replace(
+                exchange,
+                stream=exchange.stream if speaks else streams,
+                upstream_stream=streams,
+                status=status,
+                headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers),
+            )
+            await self._answer(nursery, route.response, exchange, Body(reply), headers=reply.headers)
+        finally:
+            self.record.bytes_in = reply.received
 
     async def _begin_in_silence(self, route: Route, exchange: Exchange, reply: Reply) -> bool:
-        """Start the response pipeline although the upstream has not answered yet: keepalive may have to speak first.
+        """If the upstream is slow to answer, start the response pipeline without it: keepalive may have to speak first.
 
-        Gives False if the upstream then answers with something other than the stream that was expected, and the client
-        has heard nothing yet: it can still be answered as if nothing had happened.
+        Gives False if the answer is there, or is something other than the stream that was expected while the client has
+        heard nothing yet: it can still be answered as if nothing had happened.
         """
-        dialect = DIALECTS[route.upstream.dialect]
+        with trio.move_on_after(_PATIENCE) as patience:
+            await reply.head()
+        if not patience.cancelled_caught:
+            return False
+        headers = [(b"content-type", _EVENTS), (b"cache-control", b"no-cache")]
+        abandoned = False
         async with trio.open_nursery() as nursery:
-            answer = _Late(reply, self._incoming, dialect, self._config.limits.event, nursery.cancel_scope)
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-            await self._answer(nursery, route.response, exchange, 200, headers, answer)
-        return not answer.abandoned
+
+            def give_up() -> bool:
+                nonlocal abandoned
+                if not self._incoming.responded:
+                    abandoned = True
+                    nursery.cancel_scope.cancel()
+                return abandoned
+
+            dialect, limit = DIALECTS[route.upstream.dialect], self._config.limits.event
+            late = Late(reply, dialect, limit=limit, give_up=give_up)
+            await self._answer(nursery, route.response, exchange, late, headers=headers)
+        return not abandoned
 
     async def _pass_through(self, status: int, reply: Reply) -> None:
         """The response as it is: an error, or something no dialect knows."""
@@ -290,12 +271,13 @@ class _Conversation:
         if get(reply.headers, b"transfer-encoding"):
             headers = without(headers, b"content-length")
         data = reply.ready()
-        self.begin(status, headers)
+        self._begin(status, headers)
         while not reply.complete:
             if data:
                 self.record.first_byte()
             await incoming.send(data)  # with nothing yet, the head alone
             data = await reply.receive()
+        self.record.bytes_in = reply.received
         await incoming.finish(data)
         self.record.end = "complete"
 
@@ -304,45 +286,43 @@ class _Conversation:
         nursery: trio.Nursery,
         specs: Iterable[StageSpec],
         exchange: Exchange,
-        status: int,
-        headers: Headers,
         source: Source,
+        *,
+        headers: Headers,
     ) -> None:
         """Send what `source` gives through the response stages, tasks of `nursery`, to the client."""
         stages: Stages = [(spec.name, spec.make()) for spec in specs]
         headers = without(end_to_end(headers), *_BODY_FIELDS)
         self._stream = exchange.stream
         if exchange.stream != exchange.upstream_stream or not get(headers, b"content-type"):
-            kind = b"text/event-stream; charset=utf-8" if exchange.stream else b"application/json"
+            kind = _EVENTS if exchange.stream else _JSON
             headers = [*without(headers, b"content-type"), (b"content-type", kind)]
-        out = _ToClient(self, status, headers) if exchange.stream else _Gathered()
+        out = ToClient(lambda: self._begin(200, headers), self._send) if exchange.stream else Gathered()
         try:
-            pipeline.start(nursery, stages, exchange, _From(source), out)
+            pipeline.start(nursery, stages, exchange, From(source), out)
             await out.closed.wait()
         finally:
             for _, stage in stages:
                 self.record.count(stage.stats())
-        if isinstance(out, _Gathered):
-            body = b"".join(map(_only_bytes, out.items))
-            self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
+        if isinstance(out, Gathered):
+            body = b"".join(map(only_bytes, out.items))
+            self._begin(200, [*headers, (b"content-length", b"%d" % len(body))])
             self.record.first_byte()
             await self._incoming.finish(body)
         else:
-            if not self._incoming.responded:
-                self.begin(status, headers)
+            if not out.begun:
+                self._begin(200, headers)
             await self._incoming.finish()
         self.record.end = "complete"
 
-    async def send(self, data: bytes) -> None:
-        """Send some of a stream."""
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.record.status = status
+        self._incoming.begin(status, [*headers, (b"x-trioproxy-id", self.record.id.encode())])
+
+    async def _send(self, data: bytes) -> None:
         self.record.first_byte()
         await self._incoming.send(data)
         self._tail = data[-4:]
-
-    def begin(self, status: int, headers: Headers) -> None:
-        """Set the response head."""
-        self.record.status = status
-        self._incoming.begin(status, [*headers, (b"x-trioproxy-id", self.record.id.encode())])
 
     # ── failing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -353,12 +333,13 @@ class _Conversation:
         self.record.end = f"failed: {error.message}"
         try:
             if not incoming.responded:
-                headers = [(b"content-type", b"application/json"), (b"x-trioproxy-id", self.record.id.encode())]
+                headers = [(b"content-type", _JSON), (b"x-trioproxy-id", self.record.id.encode())]
                 self.record.status = error.status
                 await incoming.respond(error.status, headers, dialect.write_error(error, self.record.id))
-            elif self._stream:
+            elif self._stream and not incoming.complete:
                 # A blank line first, should the stream have broken off within an event.
                 gap = b"" if self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) or not self._tail else b"\n\n"
+                await trio.sleep(_APART)
                 await incoming.send(gap + dialect.write_error_event(error, self.record.id))
         except Gone:
             self.record.end = "client left"
@@ -379,197 +360,19 @@ class _Conversation:
             self.record.end = "client left"
 
 
-class Source(Protocol):
-    """Where an answer comes from: an upstream's reply, or request stages."""
+class _Asked:
+    """What request stages made of a request: one to send, or an answer of their own."""
 
-    async def receive(self) -> bytes | list[Any]:
-        """The next bytes, or items that need no deframing; empty at the end. Raises `ProxyError`."""
-
-
-class _Answer:
-    """An answer that request stages gave: their items, once."""
-
-    def __init__(self, items: list[Any]) -> None:
-        self._items = items
-
-    async def receive(self) -> list[Any]:
-        items, self._items = self._items, []
-        return items
+    def __init__(self, exchange: Exchange, request: Request, answer: list[Any]) -> None:
+        self.exchange, self.request, self.answer = exchange, request, answer
 
 
-class _Body:
-    """The body of a reply whose head has come, its content coding taken off."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-        self._pieces: Iterator[bytes] = iter(())
-        try:
-            self._decoder = decoder(get(reply.headers, b"content-encoding"))
-        except Undecodable as exc:
-            raise ProxyError(Error("upstream", f"the upstream cannot be read: {exc}")) from exc
-
-    async def receive(self) -> bytes:
-        if self._decoder is None:
-            return await self._reply.receive()
-        try:
-            while not (piece := next(self._pieces, b"")):
-                if not (data := await self._reply.receive()):
-                    return b""
-                self._pieces = self._decoder.feed(data)
-        except Undecodable as exc:
-            raise ProxyError(Error("upstream", f"the upstream cannot be read: {exc}")) from exc
-        return piece
+def _written(route: Route, request: Request) -> bytes:
+    return DIALECTS[route.upstream.dialect].write_request(request)
 
 
-class _Late:
-    """A reply whose head is still awaited while its pipeline already runs."""
-
-    def __init__(self, reply: Reply, incoming: Incoming, dialect: Dialect, limit: int, scope: trio.CancelScope) -> None:
-        self._reply, self._incoming, self._dialect, self._limit = reply, incoming, dialect, limit
-        self._scope = scope  # of the pipeline
-        self._source: Source | None = None
-        self.abandoned = False
-
-    async def receive(self) -> bytes | list[Any]:
-        if self._source is None:
-            status, kind = await self._reply.head(), _kind(self._reply.headers, asked="stream")
-            if status == 200 and kind == "stream":
-                self._source = _Body(self._reply)
-            elif not self._incoming.responded:
-                self.abandoned = True
-                self._scope.cancel()
-                await trio.lowlevel.checkpoint()
-            else:
-                self._source = _Answer(await self._rest(status, kind))
-        assert self._source is not None
-        return await self._source.receive()
-
-    async def _rest(self, status: int, kind: str | None) -> list[Any]:
-        """What else it was, as items for a stream that has begun."""
-        body = b"".join([piece async for piece in _pieces(_Body(self._reply), self._limit)])
-        if status == 200 and kind == "whole":
-            return [Frame(body, raw=body, whole=True)]
-        if status < 400:
-            return [Error("upstream", f"the upstream answered {status} with no stream of events")]
-        return [self._dialect.read_error(status, body)]
-
-
-async def _pieces(body: _Body, limit: int) -> AsyncIterator[bytes]:
-    size = 0
-    while piece := await body.receive():
-        size += len(piece)
-        if size > limit:
-            raise ProxyError(Error("upstream", f"the upstream sent an answer of more than {limit} bytes"))
-        yield piece
-
-
-class _From:
-    """The receiving end of a pipeline, that its first stage reads: the source itself, without a channel between.
-
-    What goes wrong at the source flows down the pipe as its last item, behind all that came before.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._source: Source | None = source
-
-    async def receive(self) -> list[Any]:
-        if self._source is None:
-            raise trio.EndOfChannel
-        try:
-            received = await self._source.receive()
-        except ProxyError as exc:
-            self._source = None
-            return [exc.error]
-        if not received:
-            raise trio.EndOfChannel
-        return [received] if isinstance(received, bytes) else received
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> list[Any]:
-        try:
-            return await self.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._source = None
-
-
-class _Gathered:
-    """The sending end of a pipeline whose output is wanted whole."""
-
-    def __init__(self) -> None:
-        self.items: list[Any] = []
-        self.closed = trio.Event()
-
-    async def send(self, batch: list[Any], /) -> None:
-        self.items += batch
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        if kind is None:  # what failed is not complete: the nursery is about to say so
-            self.closed.set()
-
-
-class _ToClient:
-    """The sending end of a pipeline whose output is streamed: its last stage writes to the client's connection."""
-
-    def __init__(self, conversation: _Conversation, status: int, headers: Headers) -> None:
-        self._conversation = conversation
-        self._head: tuple[int, Headers] | None = (status, headers)
-        self.closed = trio.Event()
-
-    async def send(self, batch: list[Any], /) -> None:
-        for item in batch:
-            data = _only_bytes(item)
-            if self._head is not None:
-                self._conversation.begin(*self._head)
-                self._head = None
-            await self._conversation.send(data)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        if kind is None:  # what failed is not complete: the nursery is about to say so
-            self.closed.set()
-
-
-def _only_bytes(item: object) -> bytes:
-    """What may leave the response stages: bytes. An error ends the exchange here."""
-    if isinstance(item, bytes):
-        return item
-    if isinstance(item, Error):
-        raise ProxyError(item)
-    raise TypeError(f"a {type(item).__name__} came out of the response stages, where bytes were due")
-
-
-def _kind(headers: Headers, *, asked: str) -> str | None:
-    """What an answer is by its content type: a "stream", a "whole" body, or None for what no dialect knows.
-
-    An upstream that does not say is believed to give what was `asked`.
-    """
-    kind = get(headers, b"content-type").partition(b";")[0].strip().lower()
-    return {b"text/event-stream": "stream", b"application/json": "whole", b"": asked}.get(kind)
-
-
-def _credentials(upstream: Upstream) -> Headers:
-    assert upstream.token is not None
-    return DIALECTS[upstream.dialect].credentials(upstream.token)
-
-
-def _join(base: str, path: str) -> str:
-    """The path at the upstream. A base that ends in `/v1` and a path that begins with it mean one `/v1`, not two."""
-    if base.endswith("/v1") and (path == "/v1" or path.startswith("/v1/")):
-        base = base.removesuffix("/v1")
-    return base + path
+def _gives(spec: StageSpec) -> Iterable[type]:
+    return (given for given in spec.cls.gives if given is not Error)
 
 
 def _leaves(exc: BaseException) -> Iterable[BaseException]:

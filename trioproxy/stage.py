@@ -61,6 +61,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the client is to get a stream of events: as it asked, or as the upstream answers if nobody could know."""
     upstream_stream: bool = True
     """Whether the upstream answers with a stream of events; False for one whole JSON body."""
+    answered_here: bool = False
+    """Whether a request stage answers in the upstream's place: its events come down the pipe, and no bytes."""
     request: Request | None = None
     """The request as the client sent it, where a request stage needs it read."""
     status: int | None = None

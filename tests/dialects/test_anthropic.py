@@ -71,7 +71,9 @@ def test_every_recorded_event_written_anew_has_the_same_json() -> None:
         got, sent = objects(rewrite(events)), [each for each in objects(case.body) if "type" in each]
         for mine, theirs in zip(got, sent, strict=True):
             for key in _added(mine, theirs):
-                assert key in {"usage", "output_tokens", "input_tokens", "stop_sequence", "stop_reason", "signature"}, case.id
+                assert key in {"usage", "output_tokens", "input_tokens", "stop_sequence", "stop_reason", "signature"}, (
+                    case.id
+                )
         assert [each["type"] for each in got] == [each["type"] for each in sent]
 
 
@@ -202,7 +204,9 @@ def test_the_fold_of_a_stream_unfolded_folds_the_same() -> None:
 
 
 def test_arguments_stay_the_very_text() -> None:
-    body = b'{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"tool_use","id":"t","name":"n",'
+    body = (
+        b'{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"tool_use","id":"t","name":"n",'
+    )
     body += b'"input":{"z":1.0,"a":123456789012345678901234567890,"\\u0041":1e2}}],"stop_reason":"tool_use","usage":{}}'
     [arguments] = [event for event in read(body, WHOLE) if isinstance(event, ToolInputDelta)]
     assert arguments.partial_json == '{"z":1.0,"a":123456789012345678901234567890,"\\u0041":1e2}'
@@ -229,8 +233,12 @@ def test_odd_bodies_leave_as_they_came(body: bytes) -> None:
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["type", "index", "delta", "content", "usage", "message", "error", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "index", "delta", "content", "usage", "message", "error", "x"]), inner
+        )
+    ),
     max_leaves=8,
 )
 
@@ -249,7 +257,11 @@ def test_arbitrary_json_never_raises(value: object, kind: str) -> None:
 @pytest.mark.parametrize("exchange", [STREAM, WHOLE, FOLDED, UNFOLDED])
 def test_nesting_without_end_never_raises(exchange: Exchange) -> None:
     deep = b"[" * 200_000
-    flow([Deframe(), Parse(), Translate()], [[b"data: " + deep + b"\n\n" if exchange.upstream_stream else deep]], exchange)
+    flow(
+        [Deframe(), Parse(), Translate()],
+        [[b"data: " + deep + b"\n\n" if exchange.upstream_stream else deep]],
+        exchange,
+    )
 
 
 # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,9 +364,17 @@ def test_peek_at_what_is_no_request(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (429, '{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}', Error("rate_limit", "slow", 429)),
+        (
+            429,
+            '{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}',
+            Error("rate_limit", "slow", 429),
+        ),
         (413, '{"error":{"type":"request_too_large","message":"big"}}', Error("too_large", "big", 413)),
-        (500, '{"type":"error","error":{"type":"api_error","message":"Overloaded"}}', Error("upstream", "Overloaded", 500)),
+        (
+            500,
+            '{"type":"error","error":{"type":"api_error","message":"Overloaded"}}',
+            Error("upstream", "Overloaded", 500),
+        ),
         (502, "<html>no</html>", Error("upstream", "<html>no</html>", 502)),
         (500, "", Error("upstream", "the upstream answered 500 without a message", 500)),
         (418, "{}", Error("invalid_request", "{}", 418)),

@@ -13,7 +13,22 @@ from trioproxy.testing import check_stage
 
 # Every byte the grammar of event streams knows, and few others, so that odd neighbours are common.
 odd = st.lists(
-    st.sampled_from([b"\r", b"\n", b"\r\n", b"\n\n", b"data:", b"data: ", b"event: ", b"id: 1", b": c", b"x", b"\xc3", b"\xef\xbb\xbf"]),
+    st.sampled_from(
+        [
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"data:",
+            b"data: ",
+            b"event: ",
+            b"id: 1",
+            b": c",
+            b"x",
+            b"\xc3",
+            b"\xef\xbb\xbf",
+        ]
+    ),
     max_size=24,
 ).map(b"".join)
 

@@ -94,11 +94,15 @@ class Pool:
 
     def put(self, origin: Origin, connection: _Connection, seconds: float) -> None:
         """Keep a connection for the next request, or close it if there are enough."""
+        now = trio.current_time()
+        for other in self._idle.values():
+            while other and other[0].until <= now:  # the oldest stand first
+                other.pop(0).connection.wire.close()
         idle = self._idle.setdefault(origin, [])
         if len(idle) >= _IDLE_CONNECTIONS or seconds <= 0:
             connection.wire.close()
         else:
-            idle.append(_Idle(connection, trio.current_time() + seconds))
+            idle.append(_Idle(connection, now + seconds))
 
     def close(self) -> None:
         """Close what is idle."""
@@ -190,7 +194,8 @@ class Reply:
         try:
             self._out = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
         except h11.LocalProtocolError as exc:
-            raise ProxyError(Error("invalid_request", f"the request cannot be forwarded: {complaint(exc)}", 400)) from exc
+            message = f"the request cannot be forwarded: {complaint(exc)}"
+            raise ProxyError(Error("invalid_request", message, 400)) from exc
 
     async def send(self, data: bytes) -> None:
         """Send some of the request body. An upstream that answers before it has read all is not an error yet."""

@@ -29,11 +29,15 @@ class Malformed(Exception):
         super().__init__(message)
 
 
-def find_end(buffer: bytearray, limits: Limits) -> int:
-    """Where the head at the front of `buffer` ends; 0 if it has not come whole yet."""
-    end = buffer.find(b"\r\n\r\n") + 4
+def find_end(buffer: bytearray, limits: Limits, looked: int = 0) -> int:
+    """Where the head at the front of `buffer` ends; 0 if it has not come whole yet.
+
+    `looked` is how many bytes an earlier call has seen: a head that drips in is not searched again and again.
+    """
+    start = max(0, looked - 3)  # an end, and whatever is ambiguous, is up to 4 bytes long
+    end = buffer.find(b"\r\n\r\n", start) + 4
     size = end if end > 3 else len(buffer)
-    if _AMBIGUOUS.search(buffer, 0, size):
+    if _AMBIGUOUS.search(buffer, start, size):
         raise Malformed(400, "the request head has a bare CR, bare LF, control byte or folded line")
     if size > limits.head:
         raise Malformed(431, f"the request head is larger than {limits.head} bytes")
@@ -41,7 +45,7 @@ def find_end(buffer: bytearray, limits: Limits) -> int:
 
 
 def check_lines(head: bytes, limits: Limits) -> None:
-    """Refuse what h11 would take: too many lines, and a length said twice or in figures that servers read differently."""
+    """Refuse what h11 would take: too many lines, a length said twice, or one that servers read differently."""
     if head.count(b"\r\n") > limits.head_lines + 2:
         raise Malformed(431, f"the request has more than {limits.head_lines} header lines")
     lengths = _LENGTH.findall(head)

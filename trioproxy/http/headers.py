@@ -30,9 +30,7 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     `Content-Length` is kept: it is the message's own, and whoever writes the message decides whether it still holds.
     """
     headers = list(headers)
-    named = {
-        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
-    }
+    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
     # A sender must not list end-to-end fields that matter to us as connection options (RFC 9110 section 7.6.1).
     stop = _HOP_BY_HOP | (named - _NEVER_DROPPED)
     return [(name, value) for name, value in headers if name not in stop]

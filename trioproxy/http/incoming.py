@@ -23,6 +23,7 @@ from trioproxy.items import Error, ErrorKind
 
 __all__ = ["ClientConnection", "Incoming", "Malformed"]
 
+_LOOK = 0.25  # seconds between two looks whether a client has hung up, where that cannot be waited for
 _PIPELINED = 64 * 1024  # bytes of further requests kept while one is answered
 # What is still read of a body that nobody wants, so that the answer arrives.
 _LINGER_BYTES, _LINGER_SECONDS = 4 * 1024 * 1024, 2.0
@@ -60,10 +61,11 @@ class ClientConnection:
         if not self.buffer:
             return None
         deadline = trio.current_time() + limits.head_timeout
+        looked = 0
         while True:
             if self.buffer[:2] == b"\r\n":
                 del self.buffer[:2]  # an empty line before the request line is to be ignored (RFC 9112 section 2.2)
-            if end := find_end(self.buffer, limits):
+            if end := find_end(self.buffer, limits, looked):
                 head = bytes(self.buffer[:end])
                 del self.buffer[:end]
                 return head
@@ -73,6 +75,7 @@ class ClientConnection:
                 raise Malformed(408, f"the request head took longer than {limits.head_timeout:g} seconds") from None
             if not data:
                 return None
+            looked = len(self.buffer)
             self.buffer += data
 
     def _parse_head(self, head: bytes) -> tuple[h11.Request, Target]:
@@ -221,22 +224,25 @@ class Incoming:
         return taken
 
     async def gone(self) -> None:
-        """Return when the client has left. Call it once the body is read, as a task of its own.
+        """Return when the client has left. Call it as a task of its own.
 
-        What arrives meanwhile is the next request, kept up to a bound. A client that shuts down its sending half counts
-        as gone, as it does for nginx and Go.
+        What arrives behind the body is the next request, kept up to a bound. A client that shuts down its sending half
+        counts as gone, as it does for nginx and Go.
         """
         buffer = self._connection.buffer
         try:
-            while len(buffer) < _PIPELINED:
-                data = await self._wire.receive()
-                if not data:
+            # While the body is read elsewhere, or enough is kept, reading is out: the kernel tells of the end as well.
+            while self._h11.their_state is h11.SEND_BODY:
+                if self._wire.hung_up():
                     break
-                buffer += data
+                await trio.sleep(_LOOK)
             else:
-                await trio.sleep_forever()
+                while len(buffer) < _PIPELINED and (data := await self._wire.receive()):
+                    buffer += data
+                while len(buffer) >= _PIPELINED and not self._wire.hung_up():  # noqa: ASYNC110  # no event tells
+                    await trio.sleep(_LOOK)
         except Gone:
-            pass
+            pass  # as good as the end
         self.left = True
 
     # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""The named bounds of the server side, `[limits]` of the TOML file: what a client may send, and how long it may take."""
+"""The named bounds of the server side: what a client may send and how long it may take. `[limits]` in the TOML file."""
 
 import msgspec
 

@@ -220,6 +220,9 @@ class Server:
             self._busy += 1
             try:
                 await self._handler(incoming, listener)
+            except Exception:
+                # A handler's own trouble, and no reason to end the connections of others.
+                log.exception("the handler of %s %s failed", incoming.method, incoming.target.path)
             finally:
                 if not incoming.complete:
                     incoming.break_off()

@@ -25,7 +25,7 @@ class Target(NamedTuple):
 
 
 def parse_target(raw: bytes) -> Target:
-    """Origin form (`/path?query`) or absolute form (`http://host/path`). Raises `ValueError`, which says what is wrong."""
+    """Origin form (`/path?query`) or absolute form (`http://host/path`). Raises `ValueError` saying what is wrong."""
     try:
         text = raw.decode("ascii")
     except UnicodeDecodeError:

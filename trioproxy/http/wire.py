@@ -44,6 +44,9 @@ class Wire(Protocol):
     def idle(self) -> bool:
         """Whether the peer has sent nothing since we last read, not even the end."""
 
+    def hung_up(self) -> bool:
+        """Whether the peer will send no more, even if there is something left to read (where the system tells)."""
+
     def shut_down(self) -> None:
         """Say that we shall send no more."""
 
@@ -102,6 +105,9 @@ class SocketWire:
 
     def idle(self) -> bool:
         return not _readable(self._sock)
+
+    def hung_up(self) -> bool:
+        return _hung_up(self._sock)
 
     def shut_down(self) -> None:
         with suppress(OSError):  # gone already: nobody to tell
@@ -163,6 +169,9 @@ class TlsWire:
         ahead = self._stream._incoming.pending or self._stream._ssl_object.pending()
         return not ahead and not _readable(self._stream.transport_stream.socket)
 
+    def hung_up(self) -> bool:
+        return _hung_up(self._stream.transport_stream.socket)
+
     def shut_down(self) -> None:
         pass  # close() says it: TLS has no half-closed state that servers agree on
 
@@ -179,6 +188,16 @@ def _readable(sock: socket.socket | trio.socket.SocketType) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _hung_up(sock: socket.socket | trio.socket.SocketType) -> bool:
+    poll = select.poll()
+    poll.register(sock.fileno(), _HUNG_UP)
+    return bool(poll.poll(0))
+
+
+# POLLRDHUP is Linux's: the peer has closed its sending half. POLLHUP and POLLERR are always told.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
 
 
 def complaint(exc: Exception) -> str:

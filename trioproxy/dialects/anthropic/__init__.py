@@ -38,7 +38,7 @@ class Anthropic:
         return write_request(request)
 
     def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
-        return Reader()
+        return Reader(expects_answer=not exchange.answered_here)
 
     def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]:
         same = exchange.upstream_dialect == self.name

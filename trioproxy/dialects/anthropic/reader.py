@@ -45,8 +45,9 @@ Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is t
 class Reader(Stage[Frame, Event]):
     """Reads one answer: a stream of frames, or one whole body unfolded into the events its stream would have had."""
 
-    def __init__(self) -> None:
-        self._begun = self._done = False
+    def __init__(self, *, expects_answer: bool = True) -> None:
+        self._begun = False
+        self._done = not expects_answer
 
     def feed(self, frame: Frame, /) -> Iterable[Event]:
         if frame.event == "content_block_delta" and (event := read_delta(frame.data)):

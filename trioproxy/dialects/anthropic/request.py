@@ -40,9 +40,7 @@ def read_request(body: bytes) -> Request:
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         message = f"the request body is not a Messages request: {reason}"
         raise ProxyError(Error("invalid_request", message, 400)) from exc
-    messages = tuple(
-        _read_message(each, whole) for each, whole in zip(known.messages, wire["messages"], strict=True)
-    )
+    messages = tuple(_read_message(each, whole) for each, whole in zip(known.messages, wire["messages"], strict=True))
     request = Request(
         model=known.model,
         messages=messages,
