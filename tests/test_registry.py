@@ -79,10 +79,10 @@ def test_an_installed_package_offers_a_stage(install: Callable[..., None], tmp_p
 
 
 def test_two_packages_that_claim_a_name_are_both_named(install: Callable[..., None], tmp_path: Path) -> None:
-    install("loud", shout="loud:Shout")
-    install("noisy", shout="noisy:Shout")
-    message = "two packages offer a stage 'shout': loud and noisy"
-    assert unusable("shout", tmp_path) == (message, "uninstall one, or name its class: 'module:Class'")
+    install("loud", yell="loud:Shout")
+    install("noisy", yell="noisy:Shout")
+    message = "two packages offer a stage 'yell': loud and noisy"
+    assert unusable("yell", tmp_path) == (message, "uninstall one, or name its class: 'module:Class'")
     assert registry.find("noisy:Shout", tmp_path).__module__ == "noisy"
 
 
@@ -92,8 +92,8 @@ def test_a_built_in_name_cannot_be_taken_over(install: Callable[..., None], tmp_
 
 
 def test_a_broken_package_harms_nobody_who_does_not_use_it(install: Callable[..., None], tmp_path: Path) -> None:
-    install("loud", shout="loud:Shout", gone="missing_module:Gone")
-    assert registry.find("shout", tmp_path)
+    install("loud", yell="loud:Shout", gone="missing_module:Gone")
+    assert registry.find("yell", tmp_path)
     message, hint = unusable("gone", tmp_path)
     assert message == "stage 'gone': there is no module 'missing_module'"
     assert "install it again" in hint
