@@ -10,7 +10,7 @@ import pytest
 import trioproxy
 from trioproxy import config
 from trioproxy.config import DEFAULT_RESPONSE, Config, Replay, Route, Secret, Upstream
-from trioproxy.errors import ConfigError
+from trioproxy.errors import ConfigError, Position
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.http.server import Address
@@ -134,6 +134,25 @@ def test_a_stage_of_ones_own_lies_beside_the_file(tmp_path: Path) -> None:
     assert route.response[2].cls.__name__ == "Own"
 
 
+@pytest.mark.parametrize("host", ["", "*", "*.lan", "http://proxy.lan", "proxy.lan/x", "proxy lan", "prüf.lan"])
+def test_what_is_no_host(host: str) -> None:
+    [problem] = refused(f'hosts = ["{host}"]\n{UP}').problems
+    assert problem.message.startswith("hosts: Expected a host name")
+
+
+@pytest.mark.parametrize("origin", ["", "https://", "https://*.lan", "https://app.lan/x", "https:app.lan", "//app.lan"])
+def test_what_is_no_origin(origin: str) -> None:
+    [problem] = refused(f'origins = ["{origin}"]\n{UP}').problems
+    assert problem.message.startswith("origins: Expected a web origin")
+
+
+def test_hosts_and_origins_that_can_match() -> None:
+    hosts = ("proxy.lan", "Proxy_1.lan:8080", "192.168.0.1", "[fe80::1]:80")
+    origins = ("*", "null", "http://app.lan", "https://app.lan:8443/", "chrome-extension://abcdef")
+    loaded = read(f"hosts = {[*hosts]}\norigins = {[*origins]}\n{UP}")
+    assert (loaded.hosts, loaded.origins) == (hosts, origins)
+
+
 def test_routes_stand_longest_prefix_first() -> None:
     loaded = read(f'{TWO}[routes]\n"/" = "up"\n"/a/b" = "two"\n"/a" = {{ upstream = "up", response = [] }}')
     assert [(route.prefix, route.upstream.name) for route in loaded.routes] == [
@@ -171,14 +190,14 @@ def test_a_recording_is_looked_up_beside_the_file_then_in_the_package(tmp_path: 
     name = "recordings/metadata-then-answer.sse"
     text = f'[upstreams.demo]\nurl = "replay:{name}"\npace = "40ms"\nchunk = 7'
     packaged = read(text, beside=tmp_path).upstreams["demo"].replay
-    assert packaged == Replay(PACKAGE / name, Seconds(0.04), Size(7))
+    assert packaged == Replay(f"replay:{name}", PACKAGE / name, Seconds(0.04), Size(7))
     (tmp_path / "recordings").mkdir()
     (tmp_path / name).write_text("data: x\n\n")
     own = read(text, beside=tmp_path).upstreams["demo"]
     assert own.replay
     assert own.replay.file == tmp_path / name
     assert own.origin is None
-    assert str(own) == "replay:metadata-then-answer.sse"
+    assert str(own) == f"replay:{name}"
 
 
 # ── the environment ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +229,9 @@ def test_the_environment_anywhere() -> None:
     up = loaded.upstreams["up"]
     assert (up.token, up.headers) == ("t", (("x-team", "blue"),))
     assert (loaded.limits.head_lines, loaded.log.level) == (7, "debug")
+    listed = 'hosts = ["a.lan", { env = "HOST" }]\n' + UP + '[routes]\n"/" = { env = "ROUTE", default = "up" }'
+    assert read(listed, {"HOST": "b.lan"}).hosts == ("a.lan", "b.lan")
+    assert read(listed, {"HOST": "b.lan"}).routes[0].upstream.name == "up"
     stages = {spec.name: vars(spec.make()) for spec in loaded.routes[0].response}
     assert (stages["signature-filter"]["_within"], stages["keepalive"]["_after"]) == (9, 3)
 
@@ -278,7 +300,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "stage options in short": (A + "[stages]\nkeepalive = 5", "4:13: stages.keepalive: Expected a table, got `int`"),
     "use of a wrong type": (A + "[stages.x]\nuse = 5", "4:7: use: Expected `str`, got `int`"),
     "array expected": (A + '[pipeline]\nresponse = "deframe"', "4:12: response: Expected `array`, got `str`"),
-    "wrong element": ('hosts = ["a", 5]\n' + A, "1:15: hosts: Expected `str`, got `int`"),
+    "wrong element": (A + '[pipeline]\nresponse = ["deframe", 5]', "4:24: response: Expected `str`, got `int`"),
+    "host that is none": (
+        'hosts = ["a", 5]\n' + A,
+        '1:15: hosts: Expected a host name such as "proxy.lan", without scheme, path or wildcard, got 5',
+    ),
+    "origin that is none": (
+        'origins = ["app.lan"]\n' + A,
+        '1:12: origins: Expected a web origin such as "https://app.lan", or "*" for any, got \'app.lan\'',
+    ),
     "time": (
         A + 'idle-timeout = "5 minutes"',
         "3:16: idle-timeout: Expected a time such as \"10s\", \"40ms\" or \"2m\", got '5 minutes'",
@@ -374,6 +404,20 @@ MISTAKES: dict[str, tuple[str, str]] = {
         A + 'token = { env = "NOPE", default = 5 }',
         "3:9: token: Expected `str`, got `int`",
     ),
+    "no such variable in a list": (
+        'hosts = ["a", { env = "NOPE" }]\n' + A,
+        '1:15: hosts: the environment variable NOPE is not set = set it, or give a default: { env = "NAME", default ='
+        ' "…" }',
+    ),
+    "wrong variable in a list": (
+        'hosts = ["a", { env = "SCHEME" }]\n' + A,
+        '1:15: hosts: Expected a host name such as "proxy.lan", without scheme, path or wildcard, got \'http://x\''
+        " = the value is that of $SCHEME",
+    ),
+    "wrong variable of a route": (
+        A + '[routes]\n"/" = { env = "MUCH" }',
+        "4:7: there is no upstream 'much' = known: a = the value is that of $MUCH",
+    ),
     "wrong key beside env": (
         A + 'token = { env = "NOPE", defualt = "x" }',
         "3:25: token = { env = … } has no key 'defualt' = did you mean 'default'?",
@@ -420,7 +464,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 def test_a_mistake(case: str) -> None:
     """One mistake, one problem: at its place, with the message and, behind ` = `, the hint (`…`: any)."""
     text, expected = MISTAKES[case]
-    error = refused(text, {"MUCH": "much"})
+    error = refused(text, {"MUCH": "much", "SCHEME": "http://x"})
     [problem] = error.problems
     assert problem.at
     hint = "".join(f" = {line}" for line in problem.hint.splitlines() if line)
@@ -460,6 +504,29 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     error = refused(text)
     assert [problem.at.line for problem in error.problems if problem.at] == [1, 3, 4, 6, 8, 9, 11, 13]
     assert str(error).count("stages.toml:") == 8
+
+
+def test_every_wrong_address_is_told() -> None:
+    error = refused('listen = ["127.0.0.1", ":x", 5]\n' + UP)
+    assert [problem.at.column for problem in error.problems if problem.at] == [11, 24, 30]
+    assert [problem.message.rpartition(", ")[2] for problem in error.problems] == [
+        "got '127.0.0.1'",
+        "got ':x'",
+        "got 5",
+    ]
+
+
+NEEDY = "from trioproxy import *\nclass Needy(Stage[Event, Event]):\n    def __init__(self, *, quota: int): ...\n"
+
+
+def test_a_missing_option_is_told_where_the_stage_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "own_needy.py").write_text(NEEDY + "    def feed(self, event, /): yield event\n")
+    text = UP + '[pipeline]\nresponse = ["deframe", "parse", "own_needy:Needy", "translate", "reframe"]\n'
+    [listed] = refused(text, beside=tmp_path).problems
+    [own] = refused(text + '[stages."own_needy:Needy"]', beside=tmp_path).problems
+    assert (listed.at, own.at) == (Position(4, 33, 17), Position(5, 9, 17))
+    assert listed.message == own.message == "stage 'own_needy:Needy' needs the option 'quota'"
+    assert listed.hint == '[stages."own_needy:Needy"]\nquota = …'
 
 
 def test_wrong_options_do_not_hide_a_wrong_order() -> None:

@@ -66,6 +66,7 @@ async def test_one_line_with_every_field(autojump_clock: trio.testing.MockClock)
         "bytes_in": 400,
         "bytes_out": 300,
         "events_in": 4,
+        "dropped": 0,
         "events_out": 0,
         "first_byte": 2.0,
         "seconds": 3.0,

@@ -1,3 +1,4 @@
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,7 +75,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
 def test_an_installed_package_offers_a_stage(install: Callable[..., None], tmp_path: Path) -> None:
     install("loud", be_loud="loud:Shout")
     assert registry.find("be-loud", tmp_path).__name__ == "Shout"
-    assert "be-loud" in registry.names()
+    assert registry.names()[: len(BUILT_IN)] == [*BUILT_IN]  # in the order of a pipeline
+    assert "be-loud" in registry.names()[len(BUILT_IN) :]
     assert unusable("be-lout", tmp_path)[1] == "did you mean 'be-loud'?"
 
 
@@ -110,6 +112,17 @@ def test_a_class_beside_the_file(tmp_path: Path) -> None:
 def test_the_file_beside_wins_over_an_installed_module(tmp_path: Path) -> None:
     (tmp_path / "this.py").write_text(STAGE.format(name="Mine"))  # `this` is a module of the standard library
     assert registry.find("this:Mine", tmp_path).__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [("queue", "a module of Python"), ("time", "a module of Python"), ("pytest", "an installed module")],
+)
+def test_a_file_that_another_module_hides_has_to_be_renamed(module: str, what: str, tmp_path: Path) -> None:
+    importlib.import_module(module)
+    (tmp_path / f"{module}.py").write_text(STAGE.format(name="Mine"))
+    message = f"stage '{module}:Mine': '{module}' is also {what}"
+    assert unusable(f"{module}:Mine", tmp_path) == (message, f"rename {module}.py")
 
 
 def test_a_class_in_a_package_beside_the_file(tmp_path: Path) -> None:
@@ -260,6 +273,13 @@ def test_wrong_options(values: dict[str, Any], below: tuple[str | int, ...], mes
 def test_all_wrong_options_at_once() -> None:
     _, problems = read(how_often="x", mode="y")
     assert [below for below, _ in problems] == [("how-often",), ("mode",), ()]
+
+
+def test_what_the_constructor_refuses_is_told_along_with_the_rest() -> None:
+    make, problems = read(must="a", how_often=13, mode="y", zzz=1)
+    assert make is None
+    assert [below for below, _ in problems] == [("mode",), ("zzz",), ("how-often",)]
+    assert problems[-1][1].message == "stage 'sample': how-often must not be 13"
 
 
 def test_text_of_the_environment_may_spell_a_number() -> None:

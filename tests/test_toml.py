@@ -183,3 +183,12 @@ def test_absurd_files_are_refused_without_a_traceback(text: str) -> None:
     # Whether nesting is too deep depends on the interpreter; another exception than ConfigError would be the traceback.
     with suppress(ConfigError):
         assert toml.load(text, "x.toml").key(("a",)) == Position(1, 1, 1)
+
+
+@given(names)
+def test_a_name_as_a_key(name: str) -> None:
+    assert tomllib.loads(f"{toml.key(name)} = 1") == {name: 1}
+
+
+def test_a_key_is_quoted_only_where_it_must_be() -> None:
+    assert (toml.key("signature-filter"), toml.key("mine:Class")) == ("signature-filter", '"mine:Class"')

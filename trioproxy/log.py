@@ -58,22 +58,24 @@ class Record:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if log.isEnabledFor(logging.INFO):
-            log.info("exchange", extra={"exchange": self._fields()})
+        level = logging.WARNING if self.end.startswith("failed") else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, "exchange", extra={"exchange": self._fields()})
 
     def _fields(self) -> dict[str, str | int | float]:
         now, incoming = trio.current_time(), self._incoming
         fields: dict[str, str | int | float] = {"id": self.id}
         if incoming:
             fields |= {"method": incoming.method, "path": incoming.target.path}
-        fields["status"] = self.status
+        if self.status:
+            fields["status"] = self.status
         if self.upstream:
             fields |= {"upstream": self.upstream}
         if self.model:
             fields["model"] = self.model[:80]
         if incoming:
             fields |= {"bytes_up": incoming.received, "bytes_in": self.bytes_in, "bytes_out": incoming.sent}
-        fields |= {name: value for name, value in self._counts.items() if value or name.startswith("events_")}
+        fields |= self._counts
         if self._first is not None:
             fields["first_byte"] = round(self._first - self.started, 4)
         fields |= {"seconds": round(now - self.started, 4), "end": self.end}

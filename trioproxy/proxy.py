@@ -138,6 +138,7 @@ class _Conversation:
                 exchange = asked.exchange
                 if asked.answer:
                     exchange = replace(exchange, answered_here=True)
+                    self.record.upstream = ""
                     await self._answer(nursery, route.response, exchange, Items(asked.answer), headers=[])
                     nursery.cancel_scope.cancel()
                     return
@@ -270,14 +271,18 @@ class _Conversation:
         headers = end_to_end(reply.headers)
         if get(reply.headers, b"transfer-encoding"):
             headers = without(headers, b"content-length")
-        data = reply.ready()
-        self._begin(status, headers)
-        while not reply.complete:
-            if data:
-                self.record.first_byte()
-            await incoming.send(data)  # with nothing yet, the head alone
-            data = await reply.receive()
-        self.record.bytes_in = reply.received
+        try:
+            data = reply.ready()
+            self._begin(status, headers)
+            while not reply.complete:
+                if data:
+                    self.record.first_byte()
+                await incoming.send(data)  # with nothing yet, the head alone
+                data = await reply.receive()
+        finally:
+            self.record.bytes_in = reply.received
+        if data:
+            self.record.first_byte()
         await incoming.finish(data)
         self.record.end = "complete"
 

@@ -10,12 +10,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from trioproxy import toml
 from trioproxy.errors import Problem
 from trioproxy.stage import Stage
 from trioproxy.stages import BUILT_IN
@@ -73,8 +75,8 @@ REQUIRED = inspect.Parameter.empty
 
 
 def names() -> list[str]:
-    """Every stage that can be named without a colon."""
-    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+    """Every stage that can be named without a colon: the built-in ones in the order of a pipeline, then others."""
+    return [*BUILT_IN, *sorted({entry.name for entry in entry_points(group=GROUP)} - BUILT_IN.keys())]
 
 
 def find(name: str, directory: Path) -> StageClass:
@@ -93,9 +95,21 @@ def find(name: str, directory: Path) -> StageClass:
         # looks at must win over an installed module of the same name.
         if str(directory) not in sys.path:
             sys.path.insert(0, str(directory))
+        _check_not_hidden(name, directory)
         return _load(name, name, f"put {name.partition(':')[0].replace('.', '/')}.py beside the TOML file")
     hint = did_you_mean(name, names()) or "python -m trioproxy stages lists them; one of your own is 'module:Class'"
     raise Unusable(f"there is no stage '{name}'", hint)
+
+
+def _check_not_hidden(name: str, directory: Path) -> None:
+    """Raises `Unusable` if another module stands for the file that the user looks at."""
+    top = re.split("[.:]", name)[0]
+    file = directory / f"{top}.py"
+    origin = getattr(sys.modules.get(top), "__file__", None)
+    loaded = top in sys.modules and (origin is None or Path(origin).resolve() != file.resolve())
+    if file.is_file() and (loaded or top in sys.builtin_module_names):
+        whose = "a module of Python" if top in sys.stdlib_module_names else "an installed module"
+        raise Unusable(f"stage '{name}': '{top}' is also {whose}", f"rename {top}.py")
 
 
 def built_in() -> Mapping[str, StageClass]:
@@ -164,7 +178,7 @@ def read_options(
     cls: StageClass,
     values: Mapping[str, tuple[Any, bool] | None],
     report: Callable[[tuple[str | int, ...], Problem], None],
-) -> Callable[[], Stage[Any, Any]] | None:
+) -> partial[Stage[Any, Any]] | None:
     """Check the option `values` of stage `name` and give what makes a fresh stage with them; None after a problem.
 
     With each value comes whether its type must be exact (text of the environment may spell a number); None is a value
@@ -186,10 +200,10 @@ def read_options(
                 problems.append(((key, *exc.below), Problem(f"{key}: {exc}", exc.hint)))
     for option in known.values():
         if option.default is REQUIRED and option.name not in values:
-            hint = f"[stages.{name}]\n{option.name} = …"
+            hint = f"[stages.{toml.key(name)}]\n{option.name} = …"
             problems.append(((), Problem(f"stage '{name}' needs the option '{option.name}'", hint)))
-    whole = not problems and None not in values.values()
-    if whole:
+    # What the constructor refuses is told along with the rest, of the options that could be read.
+    if arguments.keys() >= {option.parameter for option in known.values() if option.default is REQUIRED}:
         try:
             cls(**arguments)
         except (ValueError, TypeError) as exc:
@@ -199,7 +213,7 @@ def read_options(
             problems.append(((), Problem(f"stage '{name}': {_told(exc, cls.__module__)}")))
     for below, problem in problems:
         report(below, problem)
-    return (lambda: cls(**arguments)) if whole and not problems else None
+    return None if problems or None in values.values() else partial(cls, **arguments)
 
 
 _WHERE = re.compile(r" - at `\$(.*)`$", re.DOTALL)

@@ -81,7 +81,7 @@ class Stage(Generic[In, Out]):
     `open`, `feed` and `close` return the items to pass on; they are usually generators. The contract:
 
     1. Chunking is invisible (stages that take bytes): cutting the input anywhere gives the same output.
-    2. Batching is invisible: one batch of n equals n batches of one.
+    2. Batching is invisible: one batch of n items equals n batches of one.
     3. Order is kept: what you do not take flows past. If you hold items back, take the whole family (`Event`, not
        `TextDelta`), or you will reorder.
     4. Everything held is given up in `close`, or dropped on purpose.
@@ -90,7 +90,7 @@ class Stage(Generic[In, Out]):
     7. Everything held has a bound, named in an option.
 
     Options are the keyword arguments of the constructor: their annotation is the schema, their default the default.
-    `trioproxy.testing.check_stage` tries 1-3 and 5 on a stage of yours.
+    `trioproxy.testing.check_stage` tries 1, 2 and 5 on a stage of yours, and that what it does not take flows past.
     """
 
     takes: ClassVar[tuple[type, ...]] = ()

@@ -8,9 +8,11 @@ import re
 import tomllib
 from typing import Any
 
+import msgspec
+
 from trioproxy.errors import ConfigError, Position, Problem
 
-__all__ = ["Document", "Path", "load"]
+__all__ = ["Document", "Path", "key", "load"]
 
 Path = tuple[str | int, ...]
 """The way to a value: table and key names, and indexes in arrays."""
@@ -58,6 +60,13 @@ def load(text: str, file: str) -> Document:
     scanner = _Scanner(text)
     scanner.document()
     return Document(tables, scanner.keys, scanner.values)
+
+
+def key(name: str) -> str:
+    """A name as a key: in quotes where it needs them."""
+    if _BARE.fullmatch(name):
+        return name
+    return msgspec.json.encode(name).decode().replace("\x7f", "\\u007f")  # but for DEL, JSON text is TOML text
 
 
 class _Scanner:

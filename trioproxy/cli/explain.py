@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from trioproxy import pipeline, registry
+from trioproxy import pipeline, registry, toml
 from trioproxy.config import DEFAULT_RESPONSE, Config, Route, StageSpec
 from trioproxy.errors import ConfigError
 from trioproxy.http.limits import Limits
@@ -141,8 +141,7 @@ def _snippet(name: str, cls: registry.StageClass, options: Sequence[registry.Opt
     """The stage in a pipeline that works, and its options as they are by default."""
     lines = ["To paste", "", "  [pipeline]", *_listed(name, cls)]
     if options:
-        bare = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
-        lines += ["", f"  [stages.{name}]" if bare else f"  [stages.{_value(name)}]"]
+        lines += ["", f"  [stages.{toml.key(name)}]"]
     settings = [_setting(option) if _fits(option) else f"# {option.name} = …" for option in options]
     return [*lines, *(f"  {setting}" for setting in settings)]
 

@@ -36,6 +36,8 @@ class Secret(str):
 class Replay(msgspec.Struct, frozen=True):
     """An upstream that answers from a recording. Between two pieces of `chunk` bytes (None: events) it waits `pace`."""
 
+    url: str
+    """As the file says it."""
     file: Path
     pace: Seconds = Seconds(0)
     chunk: Size | None = None
@@ -58,7 +60,7 @@ class Upstream(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
 
     def __str__(self) -> str:
-        return f"replay:{self.replay.file.name}" if self.replay else f"{self.origin}{self.path}"
+        return self.replay.url if self.replay else f"{self.origin}{self.path}"
 
 
 class StageSpec(msgspec.Struct, frozen=True):
@@ -67,6 +69,8 @@ class StageSpec(msgspec.Struct, frozen=True):
     name: str
     cls: type[Stage[Any, Any]]
     make: Callable[[], Stage[Any, Any]]
+    options: Mapping[str, Any] = {}
+    """What the file says of them, by parameter."""
 
 
 class Route(msgspec.Struct, frozen=True):

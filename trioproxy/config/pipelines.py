@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from trioproxy import pipeline, registry, toml
@@ -52,22 +53,26 @@ class Stages:
         values = {key: None if value is MISSING else (value, strict) for key, (value, strict) in resolved.items()}
 
         def report(option: toml.Path, problem: Problem) -> None:
-            own.problem(option, problem, at_key=not option or option[0] not in known)
+            if name in self._section.raw:
+                own.problem(option, problem, at_key=not option or option[0] not in known)
+            else:  # a stage without a table of its own: what is wrong is that it is listed
+                table.problem(below, problem)
 
         # With wrong options there will be no configuration, but the order can be judged all the same.
-        return StageSpec(name, cls, registry.read_options(name, cls, values, report) or cls)
+        make = registry.read_options(name, cls, values, report) or partial(cls)
+        return StageSpec(name, cls, make, make.keywords)
 
 
 def read_chain(table: Table, direction: str, stages: Stages, default: Sequence[str]) -> Chain:
     """The list `direction` of `table`, its order checked."""
-    listed: list[str] = table.get(direction, list[str], list(default))
-    specs = [stages.find(name, table, (direction, index)) for index, name in enumerate(listed)]
-    found = [spec for spec in specs if spec]
-    if len(found) < len(specs):
+    listed = table.array(direction, str, list(default))
+    named = [(index, name) for index, name in enumerate(listed) if name is not MISSING]
+    found = [spec for index, name in named if (spec := stages.find(name, table, (direction, index)))]
+    if len(found) < len(listed):
         return None  # what is missing is noted, and its neighbours cannot be judged
     problems, _ = pipeline.check(direction, _classes(found), registry.built_in())
     for index, problem in problems:
-        table.problem((direction, min(index, len(specs) - 1)), problem)
+        table.problem((direction, min(index, len(listed) - 1)), problem)
     return None if problems else found
 
 

@@ -38,7 +38,7 @@ def _read(
         section.problem((prefix,), Problem(f"{prefix!r} is not a route's prefix", hint), at_key=True)
     where: toml.Path = (prefix,)
     chains = usual
-    if isinstance(section.raw[prefix], dict):
+    if section.is_table(prefix):
         own, where = section.table(prefix), (prefix, "upstream")
         name = own.get("upstream", str, None)
         if "upstream" not in own.raw:

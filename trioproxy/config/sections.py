@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ from trioproxy.units import Seconds
 __all__ = ["read_sections"]
 
 _POSITIVE = Annotated[int, msgspec.Meta(ge=1)]
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._:\[\]-]+/?")
 
 
 def read_sections(root: Table, file: Path) -> Config:
@@ -38,8 +41,8 @@ def read_sections(root: Table, file: Path) -> Config:
         routes=tuple(routes),
         listen=_listen(root),
         limits=_limits(root.table("limits")),
-        hosts=tuple(root.get("hosts", list[str], [])),
-        origins=tuple(root.get("origins", list[str], [])),
+        hosts=tuple(root.array("hosts", _Host, [])),
+        origins=tuple(root.array("origins", _WebOrigin, [])),
         drain=root.get("drain", Seconds, Seconds(30)),
         log=_log(root.table("log")),
         file=file,
@@ -49,18 +52,43 @@ def read_sections(root: Table, file: Path) -> Config:
 
 
 def _listen(root: Table) -> tuple[Address, ...]:
-    listen: str | list[str] = root.get("listen", str | list[str], "127.0.0.1:4567")
-    addresses: list[Address] = []
-    for index, text in enumerate([listen] if isinstance(listen, str) else listen):
-        try:
-            addresses.append(Address.read(text))
-        except ValueError as exc:
-            root.problem(
-                ("listen",) if isinstance(listen, str) else ("listen", index), Problem(f"listen: {exc}, got {text!r}")
-            )
-    if listen == []:
+    if not isinstance(root.raw.get("listen"), list):
+        return (root.get("listen", _Listen, Address("127.0.0.1:4567")),)
+    addresses = root.array("listen", _Listen, [])
+    if not addresses:
         root.problem(("listen",), Problem("listen: Expected at least one address", 'listen = "127.0.0.1:4567"'))
     return tuple(addresses)
+
+
+class _Listen(Address):
+    """An address in the file, where what is no address can be shown: it is no secret."""
+
+    @classmethod
+    def read(cls, value: object) -> _Listen:
+        try:
+            return cls(Address.read(value))
+        except ValueError as exc:
+            raise ValueError(f"{exc}, got {value!r}") from exc
+
+
+class _Host(str):
+    """An entry of `hosts` that a Host header can match."""
+
+    @classmethod
+    def read(cls, value: object) -> _Host:
+        if isinstance(value, str) and _HOST.fullmatch(value):
+            return cls(value)
+        raise ValueError(f'Expected a host name such as "proxy.lan", without scheme, path or wildcard, got {value!r}')
+
+
+class _WebOrigin(str):
+    """An entry of `origins` that an Origin header can match; `null` is what a page from a file sends."""
+
+    @classmethod
+    def read(cls, value: object) -> _WebOrigin:
+        if isinstance(value, str) and (value in ("*", "null") or _ORIGIN.fullmatch(value)):
+            return cls(value)
+        raise ValueError(f'Expected a web origin such as "https://app.lan", or "*" for any, got {value!r}')
 
 
 def _limits(table: Table) -> Limits:

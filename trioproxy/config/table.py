@@ -41,7 +41,7 @@ class Table:
         """Note a problem of this table, or of the key or value `below` it."""
         path = self._path + below
         at = self._document.key(path) if at_key else self._document.value(path)
-        if (variable := self._variable(self.raw.get(str(below[0])) if below else None)) in self._environ:
+        if (variable := self._source(below)) in self._environ:
             problem = replace(problem, hint=f"{problem.hint}\nthe value is that of ${variable}".strip())
         # What is missing altogether has no place of its own: it is shown at the file's first character.
         self._problems.append(replace(problem, at=at or Position(1, 1)))
@@ -49,16 +49,15 @@ class Table:
     def get(self, key: str, kind: Any, default: T) -> Any | T:
         """The value of `key` as a `kind`; `default` if it is missing or wrong (and then noted)."""
         self._asked.add(key)
-        if key not in self.raw:
-            return default
-        value, strict = self.resolve(key)
-        if value is MISSING:
-            return default
-        try:
-            return registry.convert(value, kind, strict=strict)
-        except registry.Misfit as exc:
-            self.problem((key, *exc.below), Problem(f"{key}: {exc}", exc.hint))
-            return default
+        return self._convert((key,), self.raw[key], kind, default) if key in self.raw else default
+
+    def array(self, key: str, kind: Any, default: list[Any]) -> list[Any]:
+        """The array `key`, each element as a `kind`, or `MISSING` if it is wrong; `default` if there is no array."""
+        raw = self.raw.get(key)
+        if not isinstance(raw, list):
+            return self.get(key, list[kind], default)
+        self._asked.add(key)
+        return [self._convert((key, index), element, kind, MISSING) for index, element in enumerate(raw)]
 
     def get_positive(self, key: str, default: Seconds) -> Seconds:
         """The time `key`, where none at all would mean that nothing works."""
@@ -77,27 +76,15 @@ class Table:
         return [(key, self.table(key)) for key in self.raw]
 
     def resolve(self, key: str) -> tuple[Any, bool]:
-        """The value of `key`, read from the environment if it says `{ env = "NAME", default = "…" }`; `MISSING` if it
-        is not there. And whether its type must be exact: text of the environment may spell a number.
+        """The value of `key`, or each element of it, read from the environment if it says `{ env = "NAME", default =
+        "…" }`; `MISSING` if it is not there. And whether its type must be exact: text of the environment may spell a
+        number.
         """
-        value = self.raw[key]
-        if not isinstance(value, dict) or "env" not in value:
-            return value, True
-        stray = [other for other in value if other not in ("env", "default")]
-        for other in stray:
-            hint = registry.did_you_mean(other, ["default"]) or 'known here: { env = "NAME", default = "…" }'
-            self.problem((key, other), Problem(f"{key} = {{ env = … }} has no key '{other}'", hint), at_key=True)
-        variable = self._variable(value)
-        if not variable:
-            self.problem((key, "env"), Problem(f"{key}: env: Expected the name of a variable"))
-        elif variable in self._environ:
-            return self._environ[variable], False
-        elif "default" in value:
-            return value["default"], not isinstance(value["default"], str)
-        elif not stray:
-            hint = 'set it, or give a default: { env = "NAME", default = "…" }'
-            self.problem((key,), Problem(f"{key}: the environment variable {variable} is not set", hint))
-        return MISSING, True
+        return self._resolve((key,), self.raw[key])
+
+    def is_table(self, key: str) -> bool:
+        """Whether the value of `key` is a table, and not one that stands for a value of the environment."""
+        return isinstance(self.raw[key], dict) and "env" not in self.raw[key]
 
     def known(self, *keys: str) -> None:
         """These keys are fine, whether or not anything is read from them."""
@@ -112,7 +99,54 @@ class Table:
                 hint = registry.did_you_mean(key, known) or f"known here: {', '.join(known)}"
                 self.problem((key,), Problem(f"{where} has no key '{key}'", hint), at_key=True)
 
-    def _variable(self, value: Any) -> str:
-        """The environment variable that `value` names, if it names one."""
-        name = value.get("env") if isinstance(value, dict) else None
-        return name if isinstance(name, str) else ""
+    def _convert(self, below: toml.Path, raw: Any, kind: Any, default: Any) -> Any:
+        """What stands `below` as a `kind`; `default` if it is wrong (and noted)."""
+        value, strict = self._resolve(below, raw)
+        if value is MISSING:
+            return default
+        try:
+            return registry.convert(value, kind, strict=strict)
+        except registry.Misfit as exc:
+            self.problem((*below, *exc.below), Problem(f"{below[0]}: {exc}", exc.hint))
+            return default
+
+    def _resolve(self, below: toml.Path, value: Any) -> tuple[Any, bool]:
+        if isinstance(value, list):
+            resolved = [self._resolve((*below, index), element) for index, element in enumerate(value)]
+            missing = any(element is MISSING for element, _ in resolved)
+            return MISSING if missing else [element for element, _ in resolved], all(strict for _, strict in resolved)
+        if not isinstance(value, dict) or "env" not in value:
+            return value, True
+        key = below[0]
+        stray = [other for other in value if other not in ("env", "default")]
+        for other in stray:
+            hint = registry.did_you_mean(other, ["default"]) or 'known here: { env = "NAME", default = "…" }'
+            self.problem((*below, other), Problem(f"{key} = {{ env = … }} has no key '{other}'", hint), at_key=True)
+        variable = _variable(value)
+        if not variable:
+            self.problem((*below, "env"), Problem(f"{key}: env: Expected the name of a variable"))
+        elif variable in self._environ:
+            return self._environ[variable], False
+        elif "default" in value:
+            return value["default"], not isinstance(value["default"], str)
+        elif not stray:
+            hint = 'set it, or give a default: { env = "NAME", default = "…" }'
+            self.problem(below, Problem(f"{key}: the environment variable {variable} is not set", hint))
+        return MISSING, True
+
+    def _source(self, below: toml.Path) -> str:
+        """The environment variable that the value at `below`, or what it stands in, comes from, if it does."""
+        value: Any = self.raw
+        for step in below:
+            value = value.get(step) if isinstance(value, dict) else None if value is None else value[step]
+            if not isinstance(value, dict | list):
+                break
+            if variable := _variable(value):
+                return variable
+        return ""
+
+
+def _variable(value: Any) -> str:
+    """The environment variable that `value` names, if it names one."""
+    name = value.get("env") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else ""

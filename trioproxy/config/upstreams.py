@@ -56,7 +56,7 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
         if "url" not in table.raw:
             table.problem((), Problem(f"[upstreams.{name}] needs a url", _EXAMPLE), at_key=True)
     elif url.startswith("replay:"):
-        replay = _replay(table, url.removeprefix("replay:"), directory)
+        replay = _replay(table, url, directory)
     else:
         origin, path = _origin(table, url)
     table.done()
@@ -76,11 +76,12 @@ def _headers(table: Table) -> tuple[tuple[str, Secret], ...]:
     return tuple(fields)
 
 
-def _replay(table: Table, where: str, directory: Path) -> Replay | None:
+def _replay(table: Table, url: str, directory: Path) -> Replay | None:
+    where = url.removeprefix("replay:")
     pace, chunk = table.get("pace", Seconds, Seconds(0)), table.get("chunk", Size, None)
     for file in (directory / where, _PACKAGE / where):
         if file.is_file():
-            return Replay(file, pace, chunk)
+            return Replay(url, file, pace, chunk)
     problem = Problem(f"there is no recording '{where}'", "looked for beside the TOML file, then in the package")
     table.problem(("url",), problem)
     return None
