@@ -128,7 +128,9 @@ def test_options_reach_the_stage() -> None:
 
 
 def test_a_stage_of_ones_own_lies_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "own_stages.py").write_text("from trioproxy import *\nclass Own(Stage[Event, Event]): ...\n")
+    (tmp_path / "own_stages.py").write_text(
+        "from trioproxy import *\nclass Own(Stage[Event, Event]):\n  def feed(self, e, /): yield e\n"
+    )
     text = f'{UP}[pipeline]\nresponse = ["deframe", "parse", "own_stages:Own", "translate", "reframe"]'
     [route] = read(text, beside=tmp_path).routes
     assert route.response[2].cls.__name__ == "Own"
@@ -383,7 +385,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "3:13: headers: 'a b' is not a header field that can be set",
     ),
     "upstream without a name": ('[upstreams.""]\nurl = "http://a"', "1:12: '' cannot name an upstream"),
-    "pace without a recording": (A + 'pace = "1s"', "3:1: [upstreams.a] has no key 'pace' = …"),
+    "pace without a recording": (A + 'pace = "1s"', "3:1: pace: only for replay: upstreams"),
     # the environment
     "no such variable": (
         A + 'token = { env = "NOPE" }',
@@ -426,20 +428,31 @@ MISTAKES: dict[str, tuple[str, str]] = {
     # routes
     "several upstreams, no routes": (
         A + '[upstreams.b]\nurl = "http://b"',
-        '3:12: with several upstreams, [routes] must say what goes where = [routes] = "/" = "a"',
+        '3:12: with several upstreams, [routes] must say what goes where = for instance: = [routes] = "/" = "a"',
     ),
     "several upstreams, empty routes": (
         A + '[upstreams.b]\nurl = "http://b"\n[routes]',
-        '5:2: with several upstreams, [routes] must say what goes where = [routes] = "/" = "a"',
+        '5:2: with several upstreams, [routes] must say what goes where = for instance: = [routes] = "/" = "a"',
     ),
     "route without an upstream": (
         A + '[routes]\n"/x" = { response = [] }',
         "4:1: route '/x' needs an upstream = \"/x\" = { upstream = \"a\" }",
     ),
     "route of a wrong type": (A + '[routes]\n"/" = 5', "4:7: /: Expected `str`, got `int`"),
-    "prefix without a slash": (
-        A + '[routes]\nx = "a"',
-        "4:1: 'x' is not a route's prefix = a path such as '/' or '/local', without a slash at its end",
+    "prefix without a slash": (A + '[routes]\nx = "a"', "4:1: 'x' is not a route's prefix = did you mean '/x'?"),
+    "prefix that nothing is near": (
+        A + '[routes]\n"a b" = "a"',
+        "4:1: 'a b' is not a route's prefix = a path such as '/' or '/local', without a slash at its end",
+    ),
+    "response stage in the request list": (
+        A + '[pipeline]\nrequest = ["deframe"]',
+        "4:12: request stage 1, 'deframe', takes bytes, but the client's request gives Request"
+        " = 'deframe' is a response stage",
+    ),
+    "file in place of a module": (
+        A + '[pipeline]\nrequest = ["sub/x.py:Y"]',
+        "4:12: there is no stage 'sub/x.py:Y'"
+        " = a module's name has no '-', '/' or '.py': 'sub.x:Y' is Y of sub/x.py",
     ),
     "list of a route": (
         A + '[routes]\n"/" = { upstream = "a", response = ["deframe", "translate", "reframe"] }',
@@ -526,7 +539,7 @@ def test_a_missing_option_is_told_where_the_stage_is_listed(tmp_path: Path) -> N
     [own] = refused(text + '[stages."own_needy:Needy"]', beside=tmp_path).problems
     assert (listed.at, own.at) == (Position(4, 33, 17), Position(5, 9, 17))
     assert listed.message == own.message == "stage 'own_needy:Needy' needs the option 'quota'"
-    assert listed.hint == '[stages."own_needy:Needy"]\nquota = …'
+    assert listed.hint == 'for instance:\n[stages."own_needy:Needy"]\nquota = …'
 
 
 def test_wrong_options_do_not_hide_a_wrong_order() -> None:
@@ -640,6 +653,15 @@ def test_a_file_that_is_not_utf_8_says_where(tmp_path: Path) -> None:
     file.write_bytes(UP.encode() + b"# M\xfcller\n")
     with pytest.raises(ConfigError, match=r"stages\.toml:3:4: the file is not UTF-8: byte 0xfc"):
         config.load(file, {})
+
+
+def test_the_options_of_one_stage_as_they_stand_there(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_text('x = 1\n[stages]\nodd = 5\n[stages.slow]\nuse = "keepalive"\nafter = { env = "A" }\n')
+    assert config.load_settings(file, "slow") == {"use": "keepalive", "after": {"env": "A"}}
+    assert config.load_settings(file, "odd") == config.load_settings(file, "none") == {}
+    file.write_text("stages = 5")
+    assert config.load_settings(file, "slow") == {}
 
 
 def test_a_file_that_cannot_be_read_is_an_os_error(tmp_path: Path) -> None:

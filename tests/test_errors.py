@@ -32,7 +32,7 @@ def test_the_gutter_is_as_wide_as_the_line_number() -> None:
         "12 |   ab",
         "   |   ^^",
         "   = a",
-        "   = b",
+        "     b",
     ]
 
 

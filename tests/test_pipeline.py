@@ -147,7 +147,7 @@ def test_order_leaves_out_errors() -> None:
             ["answers"],
             0,
             "response stage 1, 'answers', takes Request, but the upstream gives bytes",
-            "",
+            "'answers' is a request stage",
         ),
     ],
 )  # fmt: skip
@@ -189,6 +189,18 @@ def test_order_of_request_stages_that_is_wrong(names: list[str], index: int, mes
 )
 def test_order_hint_moves_the_right_stage(names: list[str], hint: str) -> None:
     assert check(*names)[-1][1].hint == hint
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["deframe"], "'deframe' is a response stage"),
+        (["keepalive"], "'keepalive' is a response stage"),
+        (["blind", "answers"], "Request flows until 'blind': move 'answers' before it"),
+    ],
+)
+def test_order_hint_for_request_stages(names: list[str], hint: str) -> None:
+    assert check(*names, direction="request")[-1][1].hint == hint
 
 
 @given(st.permutations(USUAL))

@@ -607,15 +607,71 @@ async def test_what_passes_as_it_is_breaks_as_it_is(framing: bytes, then: str) -
 
 async def test_a_stray_second_answer_is_never_another_clients() -> None:
     stray = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nSTOLEN"
-    script_bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" + stray
+    script_bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}" + stray
 
     async def script(line: Line) -> None:
         await line.send(script_bytes)
 
     async with upstream(script) as up, proxy(up.toml()) as port:
         for _ in range(3):
-            assert (await ask(port, WHOLE)).body == b"ok"
+            assert (await ask(port, WHOLE)).body == b"{}"
     assert up.connections == 3
+
+
+async def test_a_stray_answer_is_not_for_a_client_that_is_slow_to_send() -> None:
+    """A pooled connection is taken only when there is something to send on it."""
+    stolen = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nSTOLEN"
+
+    async def script(line: Line) -> None:
+        await line.whole(line.asked.body, "text/plain")
+        if line.asked.body == b"first":
+            await slow.wait()
+            with suppress(trio.BrokenResourceError):
+                await line.send(stolen)
+
+    slow = trio.Event()
+    async with upstream(script) as up, proxy(up.toml()) as port:
+        assert (await ask(port, b"first", path="/raw")).body == b"first"
+        async with await connect(port) as stream:
+            await stream.send_all(request(b"second", path="/raw")[:-6])
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            slow.set()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await stream.send_all(b"second")
+            assert (await answer(stream)).body == b"second"
+
+
+async def test_204_has_no_length() -> None:
+    async with upstream(sends(b"HTTP/1.1 204 No\r\ncontent-length: 5\r\n\r\n")) as up, proxy(up.toml()) as port:
+        got = await ask(port, path="/raw")
+    assert (got.status, "content-length" in got.headers) == (204, False)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("body", [STREAM, WHOLE])
+async def test_a_whole_answer_that_was_cut_is_no_answer(coding: str, body: bytes) -> None:
+    whole = MESSAGE[:-1] + b',"pad":"' + bytes(range(97, 123)) * 20 + b'"}'
+    data = (gzip.compress(whole) if coding == "gzip" else whole)[:-20]
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: {coding}\r\n\r\n"
+    async with upstream(sends(head.encode() + data)) as up, proxy(up.toml()) as port:
+        got = await ask(port, body)
+    assert got.status == 502
+    assert error(got)["type"] == "api_error"
+
+
+@pytest.mark.parametrize(
+    "whole", [b'{"error":{"message":"quota exceeded"}}', b'{"error":"quota exceeded"}', b"{}", b"[]"]
+)
+async def test_json_that_is_no_message_is_no_stream(whole: bytes) -> None:
+    async def script(line: Line) -> None:
+        await line.whole(whole)
+
+    async with upstream(script) as up, proxy(up.toml()) as port:
+        streamed = await ask(port, STREAM)
+        plain = await ask(port, WHOLE)
+    assert streamed.status == 502
+    assert ("quota exceeded" in error(streamed)["message"]) is (b"quota" in whole)
+    assert (plain.status, plain.body) == (200, whole)  # a client that wanted a body gets the upstream's very own
 
 
 async def test_a_content_coding_we_cannot_read() -> None:
@@ -726,6 +782,16 @@ async def test_answers_that_come_late() -> None:
     async with trio.open_nursery() as nursery:
         for name in LATE:
             nursery.start_soon(check, name)
+
+
+async def test_an_upstream_that_is_merely_slow_keeps_its_headers() -> None:
+    """What came late but before any ping is answered as if nothing had happened."""
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nrequest-id: req_1\r\nset-cookie: a=1\r\n\r\n")
+    script = late(head + chunk(START + DELTA + END) + b"0\r\n\r\n")
+    async with upstream(script) as up, proxy(up.toml(NO_PINGS)) as port:
+        got = await ask(port, STREAM)
+    assert got.body == START + DELTA + END
+    assert (got.headers["request-id"], got.headers["set-cookie"]) == ("req_1", "a=1")
 
 
 # ── the log ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -874,13 +940,17 @@ class Fails(Stage[Event, Event]):
 """
 
 
-def staged(tmp_path: Path, request_stage: str = "", response: str = "") -> str:
-    (tmp_path / "proxy_stages.py").write_text(STAGES)
-    return f"[pipeline]\nrequest = [{request_stage}]\n" + (f"response = [{response}]\n" if response else "")
+def staged(tmp_path: Path, request_stage: str = "", response_stage: str = "") -> str:
+    """A configuration with stages of a module beside it, of a name that no other test has imported."""
+    module = f"stages_of_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(STAGES)
+    request = f'["{module}:{request_stage}"]' if request_stage else "[]"
+    between = f'"{module}:{response_stage}", ' if response_stage else ""
+    return f'[pipeline]\nrequest = {request}\nresponse = ["deframe", "parse", {between}"translate", "reframe"]\n'
 
 
 async def test_a_request_stage_answers_itself_streaming_or_not(tmp_path: Path) -> None:
-    toml = staged(tmp_path, '"proxy_stages:Answers"')
+    toml = staged(tmp_path, "Answers")
     async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
         streamed = await ask(port, b'{"model":"m","messages":[],"max_tokens":1,"stream":true}')
         whole = await ask(port, b'{"model":"m","messages":[],"max_tokens":1}')
@@ -898,7 +968,7 @@ async def test_a_request_stage_answers_itself_streaming_or_not(tmp_path: Path) -
 
 
 async def test_a_request_stage_changes_the_request(tmp_path: Path) -> None:
-    toml = staged(tmp_path, '"proxy_stages:Renames"')
+    toml = staged(tmp_path, "Renames")
     async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
         await ask(
             port, b'{"model":"m","messages":[{"role":"user","content":"hi","new":1}],"stream":true,"odd":{"a":1}}'
@@ -924,7 +994,7 @@ async def test_a_request_stage_changes_the_request(tmp_path: Path) -> None:
 async def test_a_request_stage_that_gives_no_request(
     tmp_path: Path, stage: str, body: bytes, status: int, says: tuple[str, str]
 ) -> None:
-    toml = staged(tmp_path, f'"proxy_stages:{stage}"')
+    toml = staged(tmp_path, stage)
     async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
         got = await ask(port, body)
     assert got.status == status
@@ -936,13 +1006,38 @@ async def test_a_request_stage_that_gives_no_request(
 async def test_a_stage_that_raises_is_named_to_the_client_and_shown_in_the_log_only(
     tmp_path: Path, logged: io.StringIO
 ) -> None:
-    toml = staged(tmp_path, "", '"deframe", "parse", "proxy_stages:Fails", "translate", "reframe"')
+    toml = staged(tmp_path, response_stage="Fails")
     async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
         got = await ask(port, STREAM)
         assert (await ask(port, path="/v1/models")).status == 200  # and the server goes on
     assert got.status == 500
-    assert error(got)["message"] == "stage 'proxy_stages:Fails' failed"
+    assert error(got)["message"] == f"stage 'stages_of_{tmp_path.name}:Fails' failed"
     assert "a secret of the stage" in logged.getvalue()
+
+
+BAD_STAGES = """
+from trioproxy import *
+
+class Quits(Stage[Event, Event]):
+    def feed(self, event):
+        raise SystemExit(3)
+
+class Odd(Stage[Event, Event | Error]):
+    def feed(self, event):
+        yield Error("internal", "half a pair: \\ud800", 1000)
+"""
+
+
+@pytest.mark.parametrize(("stage", "says"), [("Quits", "Quits' failed"), ("Odd", "half a pair: ?")])
+async def test_a_stage_that_means_it_badly_harms_nobody_else(tmp_path: Path, stage: str, says: str) -> None:
+    module = f"stages_of_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(BAD_STAGES)
+    toml = f'[pipeline]\nresponse = ["deframe", "parse", "{module}:{stage}", "translate", "reframe"]'
+    async with upstream(streams) as up, proxy(up.toml(toml), directory=tmp_path) as port:
+        got = await ask(port, STREAM)
+        assert (await ask(port, path="/v1/models")).status == 200
+    assert got.status == 500
+    assert error(got)["message"].endswith(says)
 
 
 # ── either side busy ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -163,6 +163,11 @@ def test_a_class_in_a_package_beside_the_file(tmp_path: Path) -> None:
             "class Mine(Stage[Event, Event]): …",
         ),
         (
+            "from trioproxy import *\nclass Mine(Stage[Event, Event]): ...",
+            "stage 'm:Mine' has no feed()",
+            "def feed(self, item, /): yield item",
+        ),
+        (
             STAGE.format(name="Mine") + "    def __init__(self, *, x: 'Nope'): ...",
             "stage 'm:Mine': the options of its constructor cannot be read: name 'Nope' is not defined",
             "",
@@ -180,11 +185,26 @@ def test_a_missing_library_with_a_name_alike_is_not_the_module(tmp_path: Path) -
     assert "No module named 'libx' (libx_stages.py, line 1)" in unusable("libx_stages:Mine", tmp_path)[0]
 
 
-@pytest.mark.parametrize("name", ["my.py:", ":Mine", "a b:C", "./mine.py:Mine", "..mine:Mine", "mine", "mine.Mine", ""])
+@pytest.mark.parametrize("name", ["my.py:", ":Mine", "a b:C", "a-b/c d:C", "..mine:Mine", "mine", "mine.Mine", ""])
 def test_what_is_no_module_and_class_is_explained(name: str, tmp_path: Path) -> None:
     message, hint = unusable(name, tmp_path)
     assert message == f"there is no stage '{name}'"
     assert "'module:Class'" in hint
+
+
+@pytest.mark.parametrize(
+    ("name", "better", "file"),
+    [
+        ("my-stages:X", "my_stages:X", "my_stages.py"),
+        ("sub/x.py:Y", "sub.x:Y", "sub/x.py"),
+        ("./mine.py:Mine", "mine:Mine", "mine.py"),
+        ("mine.py:Mine", "mine:Mine", "mine.py"),
+    ],
+)
+def test_a_file_in_place_of_a_module_is_understood(name: str, better: str, file: str, tmp_path: Path) -> None:
+    class_name = better.partition(":")[2]
+    hint = f"a module's name has no '-', '/' or '.py': '{better}' is {class_name} of {file}"
+    assert unusable(name, tmp_path)[1] == hint
 
 
 # ── options ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,7 +258,7 @@ def test_every_exchange_gets_a_fresh_stage() -> None:
 @pytest.mark.parametrize(
     ("values", "below", "message", "hint"),
     [
-        ({}, (), "stage 'sample' needs the option 'must'", "[stages.sample]\nmust = …"),
+        ({}, (), "stage 'sample' needs the option 'must'", "for instance:\n[stages.sample]\nmust = …"),
         ({"must": 1}, ("must",), "must: Expected `str`, got `int`", ""),
         ({"must": {"a": 1}}, ("must",), "must: Expected `str`, got `table`", ""),
         ({"how_often": "x"}, ("how-often",), "how-often: Expected `int`, got `str`", ""),

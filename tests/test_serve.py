@@ -137,7 +137,9 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         toml = '[upstreams.up]\nurl = "http://127.0.0.1:1"\ndialect = "anthropic"'
         async with serving(toml, tmp_path, f'"127.0.0.1:{port}"') as running:
             assert await running.process.wait() == 1
-    assert running.said == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    first, *hint = running.said.splitlines()
+    assert first.startswith(f"error: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert "--listen 127.0.0.1:0 takes a free one" in "".join([first, *hint])
 
 
 async def test_streams_finish_after_a_signal(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_each_broken_rule_is_found(stage: type[Stage[object, object]], items: li
 
 
 def test_without_items_hypothesis_finds_them() -> None:
-    with pytest.raises(AssertionError, match="batching shows|did not flow past"):
+    with pytest.raises(AssertionError, match=r"batching shows|did not flow past"):
         check_stage(OnePerBatch)
 
 

@@ -56,6 +56,7 @@ class Body:
         try:
             while not (piece := next(self._pieces, b"")):
                 if not (data := await self._reply.receive()):
+                    self._decoder.close()
                     return b""
                 self._pieces = self._decoder.feed(data)
         except Undecodable as exc:
@@ -74,10 +75,10 @@ class Late:
     async def receive(self) -> bytes | list[Any]:
         if self._source is None:
             status, kind = await self._reply.head(), kind_of(self._reply.headers, asked="stream")
-            if status == 200 and kind == "stream":
-                self._source = Body(self._reply)
-            elif self._give_up():
+            if self._give_up():
                 await trio.sleep_forever()  # until the cancellation arrives
+            elif status == 200 and kind == "stream":
+                self._source = Body(self._reply)
             else:
                 self._source = Items(await self._rest(status, kind))
         assert self._source is not None
@@ -90,7 +91,7 @@ class Late:
             return [Frame(body, raw=body, whole=True)]
         if status < 400:
             return [Error("upstream", f"the upstream answered {status} with no stream of events")]
-        return [self._dialect.read_error(status, body)]
+        return [self._dialect.read_error(status, body).read_from(Frame(body, whole=True))]
 
 
 async def _pieces(body: Body, limit: int) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import msgspec
 
 from trioproxy.items import Error
 
-__all__ = ["ConfigError", "Position", "Problem", "ProxyError"]
+__all__ = ["ConfigError", "Position", "Problem", "ProxyError", "printable"]
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -42,11 +42,12 @@ class ConfigError(Exception):
         where, gutter, quoted = f"{self.file}: " if self.file else "", " ", list[str]()
         if at := problem.at:
             where = f"{self.file}:{at.line}:{at.column}: "
-        if at and at.line <= len(self._lines) and (source := _printable(self._lines[at.line - 1])):
+        if at and at.line <= len(self._lines) and (source := printable(self._lines[at.line - 1])):
             gutter = " " * (len(str(at.line)) + 1)
             caret = "^" * max(1, min(at.width, len(source) - at.column + 1))
             quoted = [f"{gutter}|", f"{at.line} | {source}", f"{gutter}| {' ' * (at.column - 1)}{caret}"]
-        hint = [f"{gutter}= {line}" for line in problem.hint.splitlines()]
+        # What stands under the first line of a hint is to be pasted.
+        hint = [f"{gutter}{' ' if index else '='} {line}" for index, line in enumerate(problem.hint.splitlines())]
         return "\n".join([f"{where}{problem.message}", *quoted, *hint])
 
 
@@ -71,7 +72,7 @@ _SECRET = re.compile(
 )
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """A line as it can be shown, every character in its column: without secrets, tabs and control characters."""
     line = "".join(letter if letter.isprintable() else " " for letter in line.rstrip())
     return _SECRET.sub(_blot, line)

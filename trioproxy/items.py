@@ -139,11 +139,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Event(msgspec.Struct, frozen=True, dict=True):
     """Something that happened in an answer. `frame` is where it was read from, if it was."""
 
-    frame: ClassVar[Frame | None] = None  # per event, set by `read_from`; see the module's docstring
+    # Both per event, set by `read_from`; see the module's docstring.
+    frame: ClassVar[Frame | None] = None
+    parts: ClassVar[int] = 1
 
-    def read_from(self, frame: Frame) -> "Event":
-        """Note the frame this event was read from, and give the event back. For readers of a dialect only."""
+    def read_from(self, frame: Frame, parts: int = 1) -> "Event":
+        """Note the frame this event was read from, as one of `parts`, and give the event back. For readers only."""
         self.__dict__["frame"] = frame
+        if parts != 1:
+            self.__dict__["parts"] = parts
         return self
 
 

@@ -84,6 +84,10 @@ async def _run(name: str, stage: Stage[Any, Any], exchange: Exchange, receive: R
             if not (isinstance(send, _Send) and send.reader_left):
                 raise  # not our channel: the stage's own trouble
             # Whoever came after us has left; leaving `receive` tells whoever comes before.
+        except SystemExit as exc:
+            failure = RuntimeError(f"it wanted to exit with status {exc.code}, and with it the whole proxy")
+            failure.add_note(f"in stage {name!r}")
+            raise failure from exc
         except Exception as exc:
             exc.add_note(f"in stage {name!r}")
             raise
@@ -108,6 +112,7 @@ def check(
             takes, gives = _names(stage.takes), _names(flow)
             message = f"{direction} stage {index + 1}, '{name}', takes {takes}, but {before} gives {gives}"
             hint = _back(flows, stages, index, known) or _hint(flow, stage.takes, f"before '{name}'", stages, known)
+            hint = hint or _other_list(direction, name, stage)
             problems.append((index, Problem(message, hint)))
         flow = after(flow, stage)
         flows.append(flow)
@@ -145,6 +150,12 @@ def _meets(item: type, taken: type) -> bool:
 
 def _names(flow: Iterable[type]) -> str:
     return " or ".join(item.__name__ for item in flow) or "nothing"
+
+
+def _other_list(direction: str, name: str, stage: type[Stage[Any, Any]]) -> str:
+    """For a stage of the other direction."""
+    meant = "request" if any(_meets(Request, taken) for taken in stage.takes) else "response"
+    return f"'{name}' is a {meant} stage" if meant != direction else ""
 
 
 def _back(flows: Sequence[Flow], stages: Stages, index: int, known: Known) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import trio
@@ -158,10 +158,15 @@ class _Conversation:
         incoming = self._incoming
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
+            # The first piece is waited for before a connection is taken: one that was fit for use must not lie about
+            # until a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
+            pieces = incoming.pieces()
+            first = await anext(pieces, b"")
             length = incoming.length
             with await ask(self._pool, route.upstream, incoming, path, length=length, readable=False) as reply:
-                if incoming.has_body:
-                    nursery.start_soon(self._upload, reply, nursery.cancel_scope)
+                if first:
+                    await reply.send(first)
+                    nursery.start_soon(self._upload, pieces, reply, nursery.cancel_scope)
                 else:
                     await reply.end()
                 await self._pass_through(await reply.head(), reply)
@@ -178,9 +183,9 @@ class _Conversation:
         await self._incoming.gone()
         scope.cancel()
 
-    async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:
+    async def _upload(self, pieces: AsyncIterator[bytes], reply: Reply, scope: trio.CancelScope) -> None:
         try:
-            async for piece in self._incoming.pieces():
+            async for piece in pieces:
                 await reply.send(piece)
             await reply.end()
         except Gone:
@@ -269,8 +274,8 @@ class _Conversation:
         incoming = self._incoming
         self._stream = False  # should a stream have been expected
         headers = end_to_end(reply.headers)
-        if get(reply.headers, b"transfer-encoding"):
-            headers = without(headers, b"content-length")
+        if get(reply.headers, b"transfer-encoding") or status == 204:
+            headers = without(headers, b"content-length")  # RFC 9110 section 8.6
         try:
             data = reply.ready()
             self._begin(status, headers)
@@ -335,12 +340,17 @@ class _Conversation:
         """Answer with an error: as an HTTP response, or as the last event of a stream that is then broken off."""
         incoming = self._incoming
         dialect = self._dialect or DIALECTS[_DEFAULT_DIALECT]
-        self.record.end = f"failed: {error.message}"
+        # What an upstream says may quote a key; its words are for the client, not for the log.
+        said = error.message if error.frame is None else f"the upstream answered with an error ({error.kind})"
+        self.record.end = f"failed: {said}"
+        # A stage may have made the error, with whatever in it: it must still be possible to send.
+        status = error.status if 400 <= error.status <= 599 else 500
+        error = replace(error, message=error.message.encode(errors="replace").decode())
         try:
             if not incoming.responded:
                 headers = [(b"content-type", _JSON), (b"x-trioproxy-id", self.record.id.encode())]
-                self.record.status = error.status
-                await incoming.respond(error.status, headers, dialect.write_error(error, self.record.id))
+                self.record.status = status
+                await incoming.respond(status, headers, dialect.write_error(error, self.record.id))
             elif self._stream and not incoming.complete:
                 # A blank line first, should the stream have broken off within an event.
                 gap = b"" if self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) or not self._tail else b"\n\n"

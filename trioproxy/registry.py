@@ -96,9 +96,24 @@ def find(name: str, directory: Path) -> StageClass:
         if str(directory) not in sys.path:
             sys.path.insert(0, str(directory))
         _check_not_hidden(name, directory)
-        return _load(name, name, f"put {name.partition(':')[0].replace('.', '/')}.py beside the TOML file")
-    hint = did_you_mean(name, names()) or "python -m trioproxy stages lists them; one of your own is 'module:Class'"
+        beside = f"put {name.partition(':')[0].replace('.', '/')}.py beside the TOML file"
+        return _load(name, name, _module_meant(name) or beside)
+    hint = (
+        _module_meant(name)
+        or did_you_mean(name, names())
+        or "python -m trioproxy stages lists them; one of your own is 'module:Class'"
+    )
     raise Unusable(f"there is no stage '{name}'", hint)
+
+
+def _module_meant(name: str) -> str:
+    """A hint for the path of a file in place of a module's name."""
+    module, _, class_name = name.rpartition(":")
+    better = module.removesuffix(".py").strip("./").replace("/", ".").replace("-", "_")
+    if not re.search(r"[-/]|\.py$", module) or not _CLASS.fullmatch(f"{better}:{class_name}"):
+        return ""
+    file = f"{better.replace('.', '/')}.py"
+    return f"a module's name has no '-', '/' or '.py': '{better}:{class_name}' is {class_name} of {file}"
 
 
 def _check_not_hidden(name: str, directory: Path) -> None:
@@ -138,6 +153,8 @@ def _load(name: str, where: str, hint: str = "") -> StageClass:
         raise Unusable(f"stage '{name}' is not a subclass of trioproxy.Stage", _EXAMPLE)
     if not cls.takes or not cls.gives:
         raise Unusable(f"stage '{name}' does not say what it takes and gives", _EXAMPLE)
+    if all(getattr(cls, method) is getattr(Stage, method) for method in ("feed", "feed_all", "run")):
+        raise Unusable(f"stage '{name}' has no feed()", "def feed(self, item, /): yield item")
     try:
         options(cls)
     except (NameError, TypeError, ValueError) as exc:
@@ -200,7 +217,7 @@ def read_options(
                 problems.append(((key, *exc.below), Problem(f"{key}: {exc}", exc.hint)))
     for option in known.values():
         if option.default is REQUIRED and option.name not in values:
-            hint = f"[stages.{toml.key(name)}]\n{option.name} = …"
+            hint = f"for instance:\n[stages.{toml.key(name)}]\n{option.name} = …"
             problems.append(((), Problem(f"stage '{name}' needs the option '{option.name}'", hint)))
     # What the constructor refuses is told along with the rest, of the options that could be read.
     if arguments.keys() >= {option.parameter for option in known.values() if option.default is REQUIRED}:

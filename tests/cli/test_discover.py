@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from trioproxy.cli.discover import read_config
+from trioproxy import config
+from trioproxy.cli.discover import read_config, read_settings
 from trioproxy.errors import ConfigError
 from trioproxy.http.server import Address
 
@@ -62,6 +63,28 @@ def test_no_file_here(tmp_path: Path) -> None:
     (tmp_path / "stages.toml").unlink()
     with pytest.raises(ConfigError, match=r"^there is no stages.toml here\n = give one with --config FILE"):
         read_config(None, environ={})
+
+
+def test_the_smallest_file_is_shown_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "stages.toml").unlink()
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, environ={})
+    first, *smallest = caught.value.problems[0].hint.splitlines()
+    assert first.endswith("python -m trioproxy demo; this is enough:")
+    assert len(smallest) == 3
+    assert config.read("\n".join(smallest), Path("stages.toml"), {}).upstreams
+
+
+def test_what_the_file_says_of_a_stage(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.toml").write_text('[stages.slow]\nuse = "keepalive"\n')
+    assert read_settings("slow", Path("sub/mine.toml"), environ={}) == (tmp_path / "sub", {"use": "keepalive"})
+    assert read_settings("slow", None, environ={"TRIOPROXY_CONFIG": "sub/mine.toml"})[1] == {"use": "keepalive"}
+    assert read_settings("slow", None, environ={}) == (tmp_path, {})
+    (tmp_path / "stages.toml").unlink()
+    assert read_settings("slow", None, environ={}) == (tmp_path, {})
+    with pytest.raises(ConfigError, match=r"^there is no none\.toml\n"):
+        read_settings("slow", Path("none.toml"), environ={})
 
 
 def test_the_wrong_one_of_two_addresses_is_named() -> None:

@@ -28,10 +28,15 @@ class Shout(Stage[TextDelta, TextDelta]):
                  share: float = 0.5):
         """Here is nothing."""
 
+    def feed(self, delta, /): yield delta
+
 class Probe(Stage[Request, Request | Event]):
     """Answer a one-token request."""
 
-class Bare(Stage[Event, Event | Error]): ...
+    def feed(self, request, /): yield request
+
+class Bare(Stage[Event, Event | Error]):
+    def feed(self, event, /): yield event
 '''
 
 
@@ -65,14 +70,21 @@ def test_a_configuration_in_full() -> None:
         url = "http://up:3456/v1"
         token = "sk-secret"
         headers = { x-a = "sk-secret" }
+        idle-timeout = "3s"
         [upstreams.demo]
         url = "replay:recordings/metadata-then-answer.sse"
         pace = "40ms"
+        chunk = 7
         [upstreams.spare]
         url = "http://spare"
         [routes]
         "/" = "up"
         "/raw" = { upstream = "demo", response = [] }
+        [stages.signature-filter]
+        within = 7
+        when-empty = "keep"
+        [stages.keepalive]
+        after = 10
         [limits]
         body = "1 MiB"
         head-timeout = "500ms"
@@ -85,12 +97,13 @@ def test_a_configuration_in_full() -> None:
 
         listens on 127.0.0.1:1 and unix:/run/x.sock
 
-        / → up: http://up:3456/v1 (anthropic, own token, own headers)
+        / → up: http://up:3456/v1 (anthropic, own token, own headers, idle-timeout 3s)
           request:  as it comes
           response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─keepalive→ Event
                     ─translate→ Frame ─reframe→ bytes
+          signature-filter: within = 7, when-empty = "keep"
 
-        /raw → demo: replay:metadata-then-answer.sse (anthropic, pace 40ms)
+        /raw → demo: replay:recordings/metadata-then-answer.sse (anthropic, pace 40ms, chunk 7 B)
           request:  as it comes
           response: bytes, as they come
 
@@ -100,9 +113,9 @@ def test_a_configuration_in_full() -> None:
           limits.body          "1 MiB" (default "64 MiB")
           limits.head-timeout  "500ms" (default "15s")
           limits.connections   5 (default 4096)
-          drain                "1s"
-          hosts                ["proxy.lan"]
-          log.level            "debug\"""")
+          drain                "1s" (default "30s")
+          hosts                ["proxy.lan"] (default [])
+          log.level            "debug" (default "info")""")
 
 
 def test_a_short_one_says_nothing_more() -> None:
@@ -122,7 +135,32 @@ def test_a_short_one_says_nothing_more() -> None:
         / → up: http://up (anthropic)
           request:  Request ─own_explained:Probe→ Request | Event
           response: bytes ─deframe→ Frame ─parse→ Event ─own_explained:Shout→ Event ─translate→ Frame
-                    ─reframe→ bytes""")
+                    ─reframe→ bytes
+          own_explained:Shout: word = "x\"""")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_every_line_fits(width: int) -> None:
+    text = """
+        listen = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"]
+        hosts = ["one.proxy.lan", "two.proxy.lan", "three.proxy.lan", "four.proxy.lan", "five.proxy.lan"]
+        [upstreams.up]
+        url = "http://up:3456/v1"
+        token = "t"
+        connect-timeout = 1
+        first-byte-timeout = 2
+        idle-timeout = 3
+        [stages.signature-filter]
+        pattern = "a very long text of which nobody knows why it should be thrown away but here it is, all of it"
+        within = 7
+        when-empty = "keep"
+        """
+    loaded = config.read(dedent(text), Path("stages.toml"), {})
+    lines = [*explain_config(loaded, width), *list_stages(width)]
+    for name in BUILT_IN:
+        lines += explain_stage(name, Path.cwd(), {}, width)
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if line != line.rstrip()]
 
 
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,7 +170,7 @@ def test_the_list_is_aligned_and_narrow() -> None:
     lines = list_stages()
     assert max(map(len, lines)) <= 100
     rows = [line for line in lines if line.startswith(tuple(BUILT_IN))]
-    assert [row.split()[0] for row in rows] == sorted(BUILT_IN)
+    assert [row.split()[0] for row in rows] == [*BUILT_IN]
     assert len({row.index("→") for row in rows}) == 1
     docs = {row.index(row.split("  ")[-1]) for row in rows}
     assert len(docs) == 1
@@ -151,12 +189,12 @@ def test_a_broken_plugin_does_not_hide_the_others(own: Path, monkeypatch: pytest
     assert re.search(
         r"^broken +cannot be used +stage 'broken': there is no module 'no_such_module'$", text, re.MULTILINE
     )
-    assert "\ndeframe " in text
+    assert text.startswith("deframe ")
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_stage_can_be_explained(name: str) -> None:
-    lines = explain_stage(name)
+    lines = explain_stage(name, Path.cwd(), {})
     assert max(map(len, lines)) <= 100
     assert not any(line != line.rstrip() for line in lines)
     pasted = "\n".join(lines[lines.index("To paste") + 1 :])
@@ -165,7 +203,7 @@ def test_every_built_in_stage_can_be_explained(name: str) -> None:
 
 
 def test_a_stage_in_full() -> None:
-    assert "\n".join(explain_stage("own_explained:Shout")) == dedent("""\
+    assert "\n".join(explain_stage("own_explained:Shout", Path.cwd(), {})) == dedent("""\
         own_explained:Shout: TextDelta → TextDelta
 
         Answer in capitals.
@@ -199,9 +237,32 @@ def test_a_stage_in_full() -> None:
           share = 0.5""")
 
 
+def test_a_stage_with_the_options_of_the_file() -> None:
+    settings = {"use": "keepalive", "after": {"env": "AFTER", "default": "3s"}}
+    lines = explain_stage("slow", Path.cwd(), settings)
+    assert lines[0] == "slow (keepalive): Event → Event"
+    line = '  after  time, such as "10s"  { env = "AFTER", default = "3s" } in the file (default "10s")'
+    assert line in lines
+    assert lines[-3:] == ["  [stages.slow]", '  use = "keepalive"', '  after = { env = "AFTER", default = "3s" }']
+    assert '"keepalive", "slow",' in "\n".join(lines)
+
+
+def test_what_looks_like_a_secret_is_not_shown() -> None:
+    loaded = """
+        [upstreams.up]
+        url = "http://up"
+        [pipeline]
+        request = ["own_explained:Probe"]
+        response = ["deframe", "parse", "own_explained:Shout", "translate", "reframe"]
+        [stages."own_explained:Shout"]
+        word = "sk-abcdefgh12345678"
+        """
+    assert '  own_explained:Shout: word = "*******************"' in explain(loaded)
+
+
 def test_what_can_be_pasted_for_a_stage_of_ones_own(own: Path) -> None:
     for name in ("own_explained:Shout", "own_explained:Probe", "own_explained:Bare"):
-        lines = explain_stage(name)
+        lines = explain_stage(name, Path.cwd(), {})
         pasted = "\n".join(lines[lines.index("To paste") + 1 :]).replace("# word = …  (must be given)", 'word = "w"')
         tomllib.loads(pasted)
         loaded = config.read(f'[upstreams.up]\nurl = "http://up"\n{pasted}', own / "stages.toml", {})
@@ -210,7 +271,7 @@ def test_what_can_be_pasted_for_a_stage_of_ones_own(own: Path) -> None:
 
 
 def test_a_stage_without_a_docstring_does_not_borrow_one() -> None:
-    lines = explain_stage("own_explained:Bare")
+    lines = explain_stage("own_explained:Bare", Path.cwd(), {})
     assert lines[0] == "own_explained:Bare: Event → Event"
     assert "(It has no docstring.)" in lines
     assert "It has no options." in lines
@@ -218,4 +279,4 @@ def test_a_stage_without_a_docstring_does_not_borrow_one() -> None:
 
 def test_an_unknown_stage_brings_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"^there is no stage 'keepalife'\n = did you mean 'keepalive'\?$"):
-        explain_stage("keepalife")
+        explain_stage("keepalife", Path.cwd(), {})

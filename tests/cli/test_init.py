@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,11 @@ def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"Usage: trioproxy {verb}" in capsys.readouterr().out
 
 
+def test_help_of_serve_tells_every_kind_of_address() -> None:
+    words = " ".join(run("serve", "--help").stdout.replace("│", " ").split())
+    assert "Listen here instead: HOST:PORT, port 0 a free one, or unix:PATH." in words
+
+
 def test_check_finds_the_file_here() -> None:
     done = run("check")
     assert (done.returncode, done.stderr) == (0, "")
@@ -96,6 +102,8 @@ def test_stages_lists_them_all() -> None:
 
 def test_stages_explains_one_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text('from trioproxy import *\nclass Mine(Stage[Event, Event]):\n    """Do it."""\n')
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("    def feed(self, event, /): yield event\n")
     done = run("stages", "mine:Mine", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("mine:Mine: Event → Event\n\nDo it.\n")
@@ -107,8 +115,30 @@ def test_a_terminal_without_arrows_is_no_reason_to_fail() -> None:
     assert "?signature-filter?" in done.stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    command = [sys.executable, "-m", "trioproxy", "stages"]
+def test_stages_reads_the_file_as_the_others_do(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[stages.slow]\nuse = "own:Own"\n')
+    (tmp_path / "own.py").write_text(
+        "from trioproxy import *\nclass Own(Stage[Event, Event]):\n    def feed(self, event, /): yield event\n"
+    )
+    for done in (
+        run("stages", "slow", "-c", f"{tmp_path}/mine.toml"),
+        run("stages", "slow", TRIOPROXY_CONFIG=f"{tmp_path}/mine.toml"),
+    ):
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("slow (own:Own): Event → Event\n")
+
+
+@pytest.mark.parametrize("verb", ["stages", "check", "demo"])
+def test_lines_fit_the_terminal(verb: str) -> None:
+    for columns in (60, 80, 100, 200):
+        lines = run(verb, COLUMNS=str(columns)).stdout.splitlines()
+        assert 55 < max(map(len, lines)) <= min(columns, 100)
+        assert not [line for line in lines if line != line.rstrip()]
+
+
+@pytest.mark.parametrize("arguments", ["stages", "--help", "check --help"])
+def test_a_reader_that_leaves_early_is_no_error(arguments: str) -> None:
+    command = [sys.executable, "-m", "trioproxy", *arguments.split()]
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as nobody:
@@ -165,7 +195,13 @@ DEMO = " = give one with --config FILE, or see one work first: python -m triopro
 
 @pytest.mark.parametrize("verb", [[], ["check"]])
 def test_no_file(verb: list[str], tmp_path: Path) -> None:
-    assert refused(*verb, cwd=tmp_path) == f"error: there is no stages.toml here\n{DEMO}"
+    assert refused(*verb, cwd=tmp_path) == (
+        "error: there is no stages.toml here\n"
+        " = give one with --config FILE, or see one work first: python -m trioproxy demo; this is enough:\n"
+        "   [upstreams.mine]\n"
+        '   url = "http://127.0.0.1:3456"\n'
+        '   dialect = "anthropic"\n'
+    )
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -204,7 +240,16 @@ def test_a_stage_that_cannot_be_imported_shows_no_traceback(tmp_path: Path) -> N
     assert refused("check", cwd=tmp_path).startswith(message)
 
 
-def test_a_port_in_use_is_a_failure_of_its_own(tmp_path: Path) -> None:
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = refused("-c", SHIPPED, "--listen", address, status=1)
+    assert done == (
+        f"error: cannot listen on {address}: Address already in use; --listen 127.0.0.1:0 takes a free one\n"
+    )
+
+
+def test_a_path_that_is_not_there_is_a_failure_of_its_own(tmp_path: Path) -> None:
     done = refused("-c", SHIPPED, "--listen", f"unix:{tmp_path}/no/such/directory", status=1)
     assert done.startswith("error: ")
     assert str(tmp_path) in done

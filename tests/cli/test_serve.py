@@ -1,5 +1,6 @@
 """The banner. The running process is tested in tests/test_serve.py."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_banner_of_the_shipped_file() -> None:
     assert shown(loaded.read_text()) == [
         f"trioproxy {__version__} on http://127.0.0.1:PORT (stages.toml)",
         "  /     → router, http://127.0.0.1:3456",
-        "  /demo → demo, replay:metadata-then-answer.sse",
+        "  /demo → demo, replay:recordings/metadata-then-answer.sse",
         "  stages: deframe → parse → signature-filter → keepalive → translate → reframe",
         "  Claude Code: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude",
         "  try: curl -N http://127.0.0.1:PORT/demo/v1/messages -d '{\"stream\":true}'",
@@ -64,10 +65,26 @@ def test_an_open_port_is_warned_of() -> None:
     assert shown(UP, "0.0.0.0:0")[-1] == "  ! 0.0.0.0:PORT is open to the network, and asks nobody for a token"
 
 
+def test_several_open_ports_are_warned_of() -> None:
+    addresses = "0.0.0.0:PORT, 0.0.0.0:PORT"
+    warning = f"  ! {addresses} are open to the network, and ask nobody for a token"
+    assert shown(UP, "0.0.0.0:0", "0.0.0.0:0")[-1] == warning
+
+
+@pytest.mark.parametrize(
+    ("addresses", "here"), [(["0.0.0.0:0"], "127.0.0.1"), (["[::]:0", "0.0.0.0:0"], "127.0.0.1"), (["[::]:0"], "[::1]")]
+)
+def test_an_open_port_is_tried_on_this_machine(addresses: list[str], here: str) -> None:
+    [line] = [line for line in shown(UP, *addresses) if "Claude Code" in line]
+    assert re.fullmatch(rf"  Claude Code: ANTHROPIC_BASE_URL=http://{re.escape(here)}:\d+ claude", line)
+
+
 def test_a_unix_socket_has_no_url(tmp_path: Path) -> None:
     lines = shown(DEMO, f"unix:{tmp_path}/s")
     assert lines[0] == f"trioproxy {__version__} on unix:{tmp_path}/s (stages.toml)"
-    assert len(lines) == 3
+    ask = f"curl --unix-socket {tmp_path}/s -N http://localhost/v1/messages -d '{{\"stream\":true}}'"
+    assert lines[3:] == [f"  try: {ask}"]
+    assert len(shown(UP, f"unix:{tmp_path}/s")) == 3
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1:0"], ["0.0.0.0:0"], ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"]])

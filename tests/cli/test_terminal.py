@@ -35,3 +35,24 @@ def test_elsewhere_there_is_no_colour(capsys: pytest.CaptureFixture[str]) -> Non
     terminal.complain("no")
     terminal.say("well")
     assert capsys.readouterr() == ("", "error: no\nwell\n")
+
+
+@pytest.mark.parametrize(("columns", "width"), [("20", 60), ("80", 80), ("300", 100)])
+def test_lines_are_as_wide_as_the_terminal_within_reason(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.width() == width
+
+
+def test_pieces_are_wrapped_and_never_broken() -> None:
+    assert terminal.wrap(["one", "two", "three", "wider-than-the-line"], "  a: ", 13) == [
+        "  a: one two",
+        "     three",
+        "     wider-than-the-line",
+    ]
+    assert terminal.wrap([], "a: ", 9) == ["a:"]
+
+
+def test_what_is_too_long_is_cut() -> None:
+    assert (terminal.cut("abc", 3), terminal.cut("abcd", 3)) == ("abc", "ab…")

@@ -219,13 +219,37 @@ def test_several_messages_fold_into_one() -> None:
     assert folded["id"] == "a"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"message","content":[{"type":"text","text":"a"}],"x":1.10}',
+        b'{"id":"m","content":[],"usage":{"output_tokens":2},"type":"message"}',
+        b'{"id":null,"model":null,"content":[],"type":"message","stop_reason":"end_turn","usage":{"input_tokens":1.0}}',
+    ],
+)
+def test_an_untouched_body_leaves_byte_for_byte_whatever_it_lacks(body: bytes) -> None:
+    assert answer(body, WHOLE) == body
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"index":"1"}', b'{"type":"content_block_delta","ind', b'{"type":"message_delta"}']
+)
+@pytest.mark.parametrize("name", [b"event: content_block_delta\n", b""])
+def test_a_delta_that_cannot_be_read_leaves_no_hole_in_the_fold(broken: bytes, name: bytes) -> None:
+    if not name and b'"type"' not in broken:
+        return  # nothing says that it is part of the message
+    data = wire(message("hello ", "world")[:-3]) + name + b"data: " + broken + b"\n\n" + wire(message()[-3:])
+    out = flow([Deframe(), Parse(), Translate()], [[data]], FOLDED)
+    assert [type(item) for item in out] == [Error]
+
+
 def test_what_is_folded_has_a_bound() -> None:
     out = flow([Translate()], [message("x" * 50, "y" * 60)], replace(FOLDED, event_limit=100))
     assert [type(item) for item in out] == [Error]
 
 
 @pytest.mark.parametrize(
-    "body", [b"nonsense", b"[]", b"{}", b'{"type":"message"}', b'{"type":"message","content":[1]}', b'{"type":1}']
+    "body", [b"[]", b"{}", b'{"usage":1e3}', b'{"type":"message"}', b'{"type":"message","content":[1]}', b'{"type":1}']
 )
 def test_odd_bodies_leave_as_they_came(body: bytes) -> None:
     assert answer(body, WHOLE) == body

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.anthropic import METADATA, STREAM, WHOLE, answer, chain, cut, cuts, flow, judge, message, texts, wire
+from tests.anthropic import FOLDED, METADATA, STREAM, WHOLE, answer, chain, cut, cuts, flow, judge, message, texts, wire
 from tests.corpus import streams
 from trioproxy.items import (
     BlockStart,
@@ -166,6 +166,44 @@ def test_when_nothing_else_came_the_client_gets_a_valid_empty_message() -> None:
 
 def test_when_empty_keep_gives_the_dropped_message_after_all() -> None:
     assert run(message(METADATA), SignatureFilter(when_empty="keep")) == message(METADATA)
+
+
+ERRORS = [
+    b'event: error\ndata: {"type":"error","error":{"message":"boom"}}\n\n',
+    b'event: error\ndata: {"type":"error","error":"boom"}\n\n',
+    b'event: error\ndata: {"error":{"message":"boom"}}\n\n',
+    b'data: {"error":{"type":"overloaded_error"}}\n\n',
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_of_any_shape_is_no_success(error: bytes) -> None:
+    data = wire(message(METADATA)) + error
+    assert answer(data) == error
+    folded = flow(chain(), [[data]], FOLDED)
+    assert [type(item) for item in folded] == [Error]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"model":"m"', b'"model":null'),
+        (b'"id":"msg_2"', b'"id":null'),
+        (b'"input_tokens":1,', b'"input_tokens":1.5,'),
+        (b'"usage":{"input_tokens":1,"output_tokens":1}', b'"usage":"none"'),
+        (b"message_start", b"message_strt"),
+    ],
+)
+def test_an_answer_that_begins_oddly_gets_no_blank_one_behind_it(old: bytes, new: bytes) -> None:
+    odd = wire(REAL).replace(old, new)
+    assert old not in odd
+    assert answer(wire(message(METADATA)) + odd) == odd
+
+
+def test_what_nobody_can_read_is_not_lost_with_the_metadata() -> None:
+    unknown = Unknown("content_block_delta", b'{"index":"1","delta":{"text":"the real answer"}}')
+    events = message(METADATA)
+    assert run([*events[:-2], unknown, *events[-2:]]) == [*events[:-2], unknown, *events[-2:]]
 
 
 def test_an_empty_stream_stays_empty() -> None:

@@ -3,6 +3,7 @@
 Errors go to stderr in plain sentences, without a traceback.
 """
 
+import errno
 import io
 import os
 import sys
@@ -14,9 +15,9 @@ import trio
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from trioproxy import __version__
-from trioproxy.cli.discover import read_config
+from trioproxy.cli.discover import read_config, read_settings
 from trioproxy.cli.serve import serve_forever
-from trioproxy.cli.terminal import complain
+from trioproxy.cli.terminal import complain, width
 from trioproxy.errors import ConfigError
 from trioproxy.registry import did_you_mean
 
@@ -46,7 +47,8 @@ def _app() -> App:
         *,
         config: ConfigFile = None,
         listen: Annotated[
-            list[str] | None, Parameter(negative=(), help="Listen here instead: HOST:PORT; port 0 is a free one.")
+            list[str] | None,
+            Parameter(negative=(), help="Listen here instead: HOST:PORT, port 0 a free one, or unix:PATH."),
         ] = None,
         log_level: Annotated[
             Literal["debug", "info", "warning", "error"] | None, Parameter(help="What is logged, at the least.")
@@ -60,20 +62,23 @@ def _app() -> App:
         """Print every route with its stages and what flows between them, or all that is wrong with the file."""
         from trioproxy.cli.explain import explain_config  # noqa: PLC0415  # serve starts faster without it
 
-        print("\n".join(explain_config(read_config(config))))
+        print("\n".join(explain_config(read_config(config), width())))
         return 0
 
-    def stages(name: str | None = None, /) -> int:
+    def stages(name: str | None = None, /, *, config: ConfigFile = None) -> int:
         """List the stages that can stand in a pipeline, or explain one in full.
 
         Parameters
         ----------
         name
-            A stage: a name from the list, or module:Class.
+            A stage: a name from the list or of the file's [stages], or module:Class beside the file.
         """
         from trioproxy.cli.explain import explain_stage, list_stages  # noqa: PLC0415  # as above
 
-        print("\n".join(list_stages() if name is None else explain_stage(name)))
+        if name is None:
+            print("\n".join(list_stages(width())))
+        else:
+            print("\n".join(explain_stage(name, *read_settings(name, config), width())))
         return 0
 
     def demo() -> int:
@@ -102,11 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as exc:
         complain(f"{_told(exc)}\nTry: python -m trioproxy --help")
         return 2
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is how rich, which prints the help, says the former
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `… | head`: nobody reads any more
         return 0
     except OSError as exc:
-        complain(exc.strerror or str(exc))
+        hint = "; --listen 127.0.0.1:0 takes a free one" if exc.errno == errno.EADDRINUSE else ""
+        complain(f"{exc.strerror or exc}{hint}")
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count

@@ -4,8 +4,9 @@ The server, the client and the recording are real. Which stage dropped, changed 
 same bytes through the same stages one after the other; the demo fails if that does not give what the client got.
 """
 
-import sys
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import msgspec
 import trio
 
 from trioproxy import config
+from trioproxy.cli import terminal
 from trioproxy.config import Route
 from trioproxy.http.client import Origin, Pool, Timeouts
 from trioproxy.http.server import Address, Server, open_listeners
@@ -27,7 +29,7 @@ TOML = """
 url  = "replay:recordings/metadata-then-answer.sse"
 pace = "20ms"
 """
-_WIDTH = 46  # of a column; the whole table fits in 100
+_COLUMN = 46  # characters at most: nothing is wider
 
 
 async def show() -> int:
@@ -38,17 +40,26 @@ async def show() -> int:
     sent = route.upstream.replay.file.read_bytes()
     got, address = await _ask(loaded)
     rows, traced = trace(route, sent)
-    write = sys.stdout.write
-    write(f"POST http://{address}/v1/messages, answered by {route.upstream} through\n")
-    write(f"  {' → '.join(stage.name for stage in route.response)}\n\n")
-    write(f"{'the upstream sent':{_WIDTH}}  {'the client got':{_WIDTH}}\n")
-    write(f"{'─' * _WIDTH}  {'─' * _WIDTH}\n")
-    for row in rows:
-        write(f"{row.sent:{_WIDTH}}  {row.got}\n")
-    events = sum(1 for row in rows if row.sent), sum(1 for row in rows if row.reached)
-    write(f"\n{events[0]} events in, {events[1]} out; what was not touched left as the very bytes it came in.\n")
-    write("Your own pipeline: python -m trioproxy --config stages.toml\n")
+    print("\n".join(_told(route, address, rows, terminal.width())))
     return 0 if got == traced else 1
+
+
+def _told(route: Route, address: str, rows: Sequence[Row], width: int) -> list[str]:
+    first, *others = (stage.name for stage in route.response)
+    left = min(_COLUMN, (width - 4) // 2)
+    right = min(_COLUMN, width - 2 - left)
+    table = [("the upstream sent", "the client got"), ("─" * left, "─" * right), *((row.sent, row.got) for row in rows)]
+    came, went = sum(1 for row in rows if row.sent), sum(1 for row in rows if row.reached)
+    ends = f"{came} events in, {went} out; what was not touched left as the very bytes it came in."
+    return [
+        *terminal.wrap(f"POST http://{address}/v1/messages, answered by {route.upstream} through".split(), "", width),
+        *terminal.wrap([first, *(f"→ {name}" for name in others)], "  ", width),
+        "",
+        *(f"{terminal.cut(sent, left):{left}}  {terminal.cut(got, right)}".rstrip() for sent, got in table),
+        "",
+        *terminal.wrap(ends.split(), "", width),
+        "Your own pipeline: python -m trioproxy --config stages.toml",
+    ]
 
 
 async def _ask(loaded: config.Config) -> tuple[bytes, str]:
@@ -123,5 +134,4 @@ def _describe(frame: Frame) -> str:
     delta = wire.get("delta") or {}
     detail = delta.get("text") or wire.get("message", {}).get("id") or delta.get("stop_reason") or ""
     text = msgspec.json.encode(detail).decode() if delta.get("text") else detail
-    line = f"{frame.event} {text}".strip()
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+    return f"{frame.event} {text}".strip()

@@ -1,8 +1,10 @@
 """Which TOML file, and what the command line changes of it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -10,7 +12,7 @@ from trioproxy import config
 from trioproxy.errors import ConfigError, Problem
 from trioproxy.http.server import Address
 
-__all__ = ["read_config"]
+__all__ = ["read_config", "read_settings"]
 
 
 def read_config(
@@ -21,21 +23,43 @@ def read_config(
     environ: Mapping[str, str] = os.environ,
 ) -> config.Config:
     """Read `file`, or `$TRIOPROXY_CONFIG`, or `./stages.toml`. Raises `ConfigError`."""
-    variable = environ.get("TRIOPROXY_CONFIG") if file is None else None
-    path = file or Path(variable or "stages.toml")
-    try:
+    with _found(file, environ) as path:
         loaded = config.load(path, environ)
-    except FileNotFoundError as exc:
-        where = " (from $TRIOPROXY_CONFIG)" if variable else "" if file else " here"
-        hint = "give one with --config FILE, or see one work first: python -m trioproxy demo"
-        raise ConfigError([Problem(f"there is no {path}{where}", hint)]) from exc
-    except OSError as exc:
-        raise ConfigError([Problem(f"{path} cannot be read: {exc.strerror}")]) from exc
     if listen:
         loaded = replace(loaded, listen=tuple(map(_address, listen)))
     if log_level:
         loaded = replace(loaded, log=replace(loaded.log, level=log_level))
     return loaded
+
+
+def read_settings(
+    stage: str, file: Path | None, *, environ: Mapping[str, str] = os.environ
+) -> tuple[Path, Mapping[str, Any]]:
+    """Where stages of one's own are looked for, and what the file, chosen as in `read_config`, says of `stage`.
+
+    It is fine if there is no file and none was asked for. Raises `ConfigError`.
+    """
+    with _found(file, environ) as path:
+        if file is None and not environ.get("TRIOPROXY_CONFIG") and not path.exists():
+            return Path.cwd(), {}
+        return path.absolute().parent, config.load_settings(path, stage)
+
+
+@contextmanager
+def _found(file: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
+    """The file to read; that it cannot be read is told in plain words."""
+    variable = environ.get("TRIOPROXY_CONFIG") if file is None else None
+    path = file or Path(variable or "stages.toml")
+    try:
+        yield path
+    except FileNotFoundError as exc:
+        where = " (from $TRIOPROXY_CONFIG)" if variable else "" if file else " here"
+        hint = "give one with --config FILE, or see one work first: python -m trioproxy demo"
+        if not variable and not file:
+            hint += f"; this is enough:\n{config.SMALLEST}"
+        raise ConfigError([Problem(f"there is no {path}{where}", hint)]) from exc
+    except OSError as exc:
+        raise ConfigError([Problem(f"{path} cannot be read: {exc.strerror}")]) from exc
 
 
 def _address(text: str) -> Address:

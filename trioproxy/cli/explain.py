@@ -1,9 +1,9 @@
-"""`check` and `stages`: what a configuration does, and what can stand in a pipeline, in at most 100 columns."""
+"""`check` and `stages`: what a configuration does, and what can stand in a pipeline, in so many columns."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -11,46 +11,78 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from trioproxy import pipeline, registry, toml
-from trioproxy.config import DEFAULT_RESPONSE, Config, Route, StageSpec
-from trioproxy.errors import ConfigError
+from trioproxy.cli.terminal import WIDEST, cut, wrap
+from trioproxy.config import DEFAULT_RESPONSE, TIMEOUTS, Config, Route, Secret, StageSpec, Upstream
+from trioproxy.errors import ConfigError, printable
+from trioproxy.http.client import Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.items import Error, Request
 from trioproxy.units import Seconds, Size, show_seconds, show_size
 
 __all__ = ["explain_config", "explain_stage", "list_stages"]
 
-WIDTH = 100
-_SHORT = 60  # characters of a default that still fit beside its option's name
+Settings = Mapping[str, Any]
+"""The `[stages.NAME]` table of the file, as it stands there."""
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def explain_config(config: Config) -> list[str]:
+def explain_config(config: Config, width: int = WIDEST) -> list[str]:
     """Every route with its stages and what flows between them, and whatever else differs from the defaults."""
-    lines = [f"{config.file or 'the configuration'} is fine", "", f"listens on {' and '.join(config.listen)}"]
+    listens = wrap(" and ".join(config.listen).split(" "), "listens on ", width)
+    lines = [f"{config.file or 'the configuration'} is fine", "", *listens]
     for route in reversed(config.routes):
-        lines += ["", *_route(route)]
+        lines += ["", *_route(route, width)]
     unused = config.upstreams.keys() - {route.upstream.name for route in config.routes}
     if unused:
         lines += ["", f"no route leads to {', '.join(sorted(unused))}"]
     if changed := list(_changed(config)):
-        lines += ["", "other than by default:", *(f"  {line}" for line in _columns(changed))]
+        lines += ["", "other than by default:", *_columns(changed, width)]
     return lines
 
 
-def _route(route: Route) -> list[str]:
+def _route(route: Route, width: int) -> list[str]:
     upstream = route.upstream
-    own = [what for what, there in (("own token", upstream.token), ("own headers", upstream.headers)) if there]
-    if upstream.replay and upstream.replay.pace:
-        own.append(f"pace {show_seconds(upstream.replay.pace)}")
-    lines = [f"{route.prefix} → {upstream.name}: {upstream} ({', '.join([upstream.dialect, *own])})"]
+    where = f"{upstream} ({', '.join([upstream.dialect, *_own(upstream)])})"
+    lines = wrap(where.split(" "), f"{route.prefix} → {upstream.name}: ", width)
     for direction, specs, nothing in (
         ("request", route.request, "as it comes"),
         ("response", route.response, "bytes, as they come"),
     ):
-        lines += _wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + ':':10}")
+        lines += wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + ':':10}", width)
+    for name, settings in {spec.name: list(_options(spec)) for spec in (*route.request, *route.response)}.items():
+        if settings:
+            label = f"  {name}: "
+            lines += wrap([cut(setting, width - len(label)) for setting in settings], label, width)
     return lines
+
+
+def _own(upstream: Upstream) -> Iterator[str]:
+    """What of an upstream is other than by default."""
+    if upstream.token:
+        yield "own token"
+    if upstream.headers:
+        yield "own headers"
+    if upstream.replay and upstream.replay.pace:
+        yield f"pace {show_seconds(upstream.replay.pace)}"
+    if upstream.replay and upstream.replay.chunk:
+        yield f"chunk {show_size(upstream.replay.chunk)}"
+    for key, field in TIMEOUTS.items():
+        if (seconds := getattr(upstream.timeouts, field)) != getattr(Timeouts(), field):
+            yield f"{key} {show_seconds(seconds)}"
+
+
+def _options(spec: StageSpec) -> Iterator[str]:
+    """What of a stage is other than by default."""
+    changed = [
+        option
+        for option in registry.options(spec.cls)
+        if spec.options.get(option.parameter, option.default) != option.default
+    ]
+    for option in changed:
+        comma = "," if option is not changed[-1] else ""
+        yield _written(option.name, spec.options[option.parameter]) + comma
 
 
 def _flow(direction: str, specs: Sequence[StageSpec]) -> list[str]:
@@ -64,7 +96,7 @@ def _changed(config: Config) -> Iterator[tuple[str, str]]:
     for field in msgspec.structs.fields(Limits):
         value = getattr(config.limits, field.name)
         if value != field.default:
-            yield f"limits.{field.encode_name}", f"{_value(value)} (default {_value(field.default)})"
+            yield f"  limits.{field.encode_name}", f"{_value(value)} (default {_value(field.default)})"
     for name, value, default in (
         ("drain", config.drain, Seconds(30)),
         ("hosts", list(config.hosts), []),
@@ -73,23 +105,23 @@ def _changed(config: Config) -> Iterator[tuple[str, str]]:
         ("log.format", config.log.format, "auto"),
     ):
         if value != default:
-            yield name, _value(value)
+            yield f"  {name}", f"{_value(value)} (default {_value(default)})"
 
 
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def list_stages() -> list[str]:
+def list_stages(width: int = WIDEST) -> list[str]:
     """Every stage that has a name: what it takes and gives, what it does, its options with their defaults."""
     rows = [_row(name) for name in registry.names()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     indent = " " * (sum(widths) + 4)
     lines: list[str] = []
     for name, types, doc, defaults in rows:
-        lines += _wrap(doc.split(), f"{name:{widths[0]}}  {types:{widths[1]}}  ")
+        lines += wrap(doc.split(), f"{name:{widths[0]}}  {types:{widths[1]}}  ", width)
         for default in defaults:
-            lines.append(f"{indent}{_cut(default, WIDTH - len(indent))}")
-    return [*lines, "", "In full, with lines to paste: python -m trioproxy stages NAME"]
+            lines.append(f"{indent}{cut(default, width - len(indent))}")
+    return [*lines, "", *wrap(["In full, with lines to paste:", "python -m trioproxy stages NAME"], "", width)]
 
 
 def _row(name: str) -> tuple[str, str, str, list[str]]:
@@ -101,52 +133,67 @@ def _row(name: str) -> tuple[str, str, str, list[str]]:
     return name, _arrow(cls), doc, [_setting(option) for option in registry.options(cls)]
 
 
-def explain_stage(name: str) -> list[str]:
-    """One stage in full: its docstring, its options, and TOML to paste. Raises `ConfigError` for a stage not there."""
+def explain_stage(name: str, directory: Path, settings: Settings, width: int = WIDEST) -> list[str]:
+    """One stage in full: its docstring, its options, and TOML to paste.
+
+    `directory` is where the TOML file is, `settings` what it says of `name`. Raises `ConfigError` if there is no such
+    stage.
+    """
+    use = settings.get("use", name)
     try:
-        cls = registry.find(name, Path.cwd())
+        cls = registry.find(str(use), directory)
     except registry.Unusable as exc:
         raise ConfigError([exc.problem]) from exc
     options = registry.options(cls)
-    lines = [f"{name}: {_arrow(cls)}", ""]
+    lines = [f"{name}{'' if use == name else f' ({use})'}: {_arrow(cls)}", ""]
     for paragraph in _doc(cls).split("\n\n"):
-        lines += [*_wrap(paragraph.split(), ""), ""]
+        lines += [*wrap(paragraph.split(), "", width), ""]
     if options:
-        lines.append("Options")
-        lines += [f"  {line}" for line in _columns([_explained(option) for option in options])]
+        lines += ["Options", *_columns([_explained(option, settings, width) for option in options], width)]
         for option in options:
-            if not _fits(option):
-                lines += ["", f"The default of {option.name}", *_pieces(_value(option.default))]
+            if not _fits(option, width):
+                lines += ["", f"The default of {option.name}", *_pieces(_value(option.default), width)]
     else:
         lines.append("It has no options.")
-    return [*lines, "", *_snippet(name, cls, options)]
+    return [*lines, "", *_snippet(name, cls, options, settings, width)]
 
 
-def _explained(option: registry.Option) -> tuple[str, str, str]:
+def _explained(option: registry.Option, settings: Settings, width: int) -> tuple[str, str, str]:
     if option.default is registry.REQUIRED:
         default = "must be given"
     elif option.default is None:
         default = "not set by default"
     else:
-        default = f"default {_value(option.default)}" if _fits(option) else "its default is below"
-    return option.name, _kind(option.kind), default
+        default = f"default {_value(option.default)}" if _fits(option, width) else "its default is below"
+    if option.name in settings:
+        written = _written(option.name, settings[option.name]).partition(" = ")[2]
+        default = f"{written} in the file ({default})"
+    return f"  {option.name}", _kind(option.kind), default
 
 
-def _fits(option: registry.Option) -> bool:
+def _fits(option: registry.Option, width: int) -> bool:
     """Whether the default is short enough to stand beside its option."""
-    return len(_value(option.default)) <= _SHORT
+    return len(_value(option.default)) <= width - 40
 
 
-def _snippet(name: str, cls: registry.StageClass, options: Sequence[registry.Option]) -> list[str]:
-    """The stage in a pipeline that works, and its options as they are by default."""
-    lines = ["To paste", "", "  [pipeline]", *_listed(name, cls)]
-    if options:
+def _snippet(
+    name: str, cls: registry.StageClass, options: Sequence[registry.Option], settings: Settings, width: int
+) -> list[str]:
+    """The stage in a pipeline that works, and its options as the file says them, or else as they are by default."""
+    lines = ["To paste", "", "  [pipeline]", *_listed(name, cls, width)]
+    if options or "use" in settings:
         lines += ["", f"  [stages.{toml.key(name)}]"]
-    settings = [_setting(option) if _fits(option) else f"# {option.name} = …" for option in options]
-    return [*lines, *(f"  {setting}" for setting in settings)]
+    if "use" in settings:
+        lines.append(f"  use = {_value(settings['use'])}")
+    for option in options:
+        if option.name in settings:
+            lines.append(f"  {_written(option.name, settings[option.name])}")
+        else:
+            lines.append(f"  {_setting(option)}" if _fits(option, width) else f"  # {option.name} = …")
+    return lines
 
 
-def _listed(name: str, cls: registry.StageClass) -> list[str]:
+def _listed(name: str, cls: registry.StageClass, width: int) -> list[str]:
     """The default pipeline with the stage at the last place where what it takes is in flow."""
     if any(issubclass(taken, Request) for taken in cls.takes):
         return [f"  request = [{_value(name)}]"]
@@ -158,7 +205,7 @@ def _listed(name: str, cls: registry.StageClass) -> list[str]:
         fitting += [index for index, flow in enumerate(flows) for item in flow if issubclass(cls.takes[0], item)]
         chain.insert(max(fitting, default=len(chain)), name)
     first, *rest = (f"{_value(each)}," for each in chain)
-    return _wrap([first, *rest[:-1], f"{_value(chain[-1])}]"], "  response = [")
+    return wrap([first, *rest[:-1], f"{_value(chain[-1])}]"], "  response = [", width)
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,6 +235,11 @@ def _setting(option: registry.Option) -> str:
     return f"{option.name} = {_value(option.default)}"
 
 
+def _written(name: str, value: Any) -> str:
+    """A setting of the file, its value blotted out if it looks like a secret."""
+    return printable(f"{name} = {_value(value)}")
+
+
 def _kind(kind: Any) -> str:
     """A type annotation in the operator's words."""
     words = {str: "text", int: "whole number", float: "number", bool: "true or false"}
@@ -210,39 +262,32 @@ def _value(value: Any) -> str:
             return f'"{show_seconds(value)}"'
         case Size():
             return f'"{show_size(value)}"'
+        case Secret():
+            return '"…"'
         case str() if "\\" in value and "'" not in value and value.isprintable():
             return f"'{value}'"
         case str():
-            return msgspec.json.encode(value).decode()  # a TOML string may say what a JSON string says
+            return msgspec.json.encode(str(value)).decode()  # a TOML string may say what a JSON string says
         case list() | tuple():
             return f"[{', '.join(map(_value, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{toml.key(key)} = {_value(each)}' for key, each in value.items())} }}"
     return "…" if value in (None, registry.REQUIRED) else str(value)
 
 
 # ── lines ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _wrap(pieces: Sequence[str], label: str) -> list[str]:
-    """The pieces as lines behind a label, never broken within a piece unless it is wider than the line."""
-    lines, indent = [label], " " * len(label)
-    for piece in pieces:
-        if lines[-1].strip() and lines[-1] != label and len(lines[-1]) + 1 + len(piece) > WIDTH:
-            lines.append(indent)
-        lines[-1] += piece if lines[-1] in (label, indent) else f" {piece}"
-    return [line.rstrip() for line in lines]
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _columns(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    """The rows as lines, the last column wrapped."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)) for row in rows)
-    return [line.rstrip() for line in padded]
+    lines: list[str] = []
+    for *first, last in rows:
+        label = "".join(f"{text:{column}}  " for text, column in zip(first, widths, strict=False))
+        lines += wrap(last.split(" "), label, width)
+    return lines
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _pieces(text: str) -> list[str]:
+def _pieces(text: str, width: int) -> list[str]:
     """Text without spaces to break at, cut into lines."""
-    width = WIDTH - 4
-    return [f"    {text[at : at + width]}" for at in range(0, len(text), width)]
+    return [f"    {text[at : at + width - 4]}" for at in range(0, len(text), width - 4)]

@@ -1,6 +1,7 @@
 """`serve`: open the listeners, say so, serve, and stop gracefully."""
 
 import gc
+import shlex
 import signal
 from collections.abc import AsyncIterable
 
@@ -69,7 +70,7 @@ async def _stop(signals: AsyncIterable[int], server: Server, scope: trio.CancelS
 def banner(config: Config, listeners: list[Listener]) -> list[str]:
     """What is said at start: where it listens, what goes where through which stages, and how to try it."""
     urls = [each.address if each.unix else f"http://{each.address}" for each in listeners]
-    base = next((url for url in urls if url.startswith("http")), urls[0])
+    base = _base(listeners)
     lines = [f"trioproxy {__version__} on {' and '.join(urls)} ({config.file or 'no file'})"]
     shown = config.routes[::-1]
     width = max(len(route.prefix) for route in shown)
@@ -84,14 +85,26 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
         else "differ: python -m trioproxy check"
     )
     lines.append(f"  stages: {chain}")
-    if base.startswith("http"):
+    if base:
         lines.append(f"  Claude Code: ANTHROPIC_BASE_URL={base} claude")
-        if replay := next((route for route in shown if route.upstream.replay), None):
-            lines.append(f"  try: curl -N {_url(base, replay)} -d {ASK}")
+    if replay := next((route for route in shown if route.upstream.replay), None):
+        way = "" if base else f"--unix-socket {shlex.quote(listeners[0].address.removeprefix('unix:'))} "
+        lines.append(f"  try: curl {way}-N {_url(base or 'http://localhost', replay)} -d {ASK}")
     open_to_all = [each.address for each in listeners if not each.loopback and not each.unix]
     if open_to_all:
-        lines[-1:] = [lines[-1], f"  ! {', '.join(open_to_all)} is open to the network, and asks nobody for a token"]
+        verbs = "is open to the network, and asks" if len(open_to_all) == 1 else "are open to the network, and ask"
+        lines.append(f"  ! {', '.join(open_to_all)} {verbs} nobody for a token")
     return lines
+
+
+def _base(listeners: list[Listener]) -> str:
+    """The URL at which programs of this machine reach us, IPv4 before IPv6; empty if there are only Unix sockets."""
+    addresses = [each.address for each in listeners if not each.unix]
+    address = min(addresses, key=lambda each: each.startswith("["), default="")
+    for everywhere, here in (("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")):
+        if address.startswith(everywhere):
+            address = here + address.removeprefix(everywhere)
+    return address and f"http://{address}"
 
 
 def _url(base: str, route: Route) -> str:

@@ -6,28 +6,54 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trioproxy import toml
 from trioproxy.config.model import Config, Log, Replay, Route, Secret, StageSpec, Upstream
 from trioproxy.config.pipelines import DEFAULT_RESPONSE
 from trioproxy.config.sections import read_sections
 from trioproxy.config.table import Table
+from trioproxy.config.upstreams import SMALLEST, TIMEOUTS
 from trioproxy.errors import ConfigError, Position, Problem
 
-__all__ = ["DEFAULT_RESPONSE", "Config", "Log", "Replay", "Route", "Secret", "StageSpec", "Upstream", "load", "read"]
+__all__ = [
+    "DEFAULT_RESPONSE",
+    "SMALLEST",
+    "TIMEOUTS",
+    "Config",
+    "Log",
+    "Replay",
+    "Route",
+    "Secret",
+    "StageSpec",
+    "Upstream",
+    "load",
+    "load_settings",
+    "read",
+]
 
 
 def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a TOML file. Raises `ConfigError`; `OSError` if it cannot be read."""
+    return read(_text(file), file, environ)
+
+
+def load_settings(file: Path, stage: str) -> Mapping[str, Any]:
+    """The `[stages]` table of a stage as it stands in a file: whatever else is wrong with it. Raises as `load` does."""
+    sections = toml.load(_text(file), str(file)).tables.get("stages")
+    table = sections.get(stage) if isinstance(sections, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+def _text(file: Path) -> str:
     raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the BOM of Windows editors is not part of the text
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as exc:
         before = raw[: exc.start].decode(errors="replace")
         at = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
         problem = Problem(f"the file is not UTF-8: byte 0x{raw[exc.start]:02x}", "save it as UTF-8", at)
         raise ConfigError([problem], file=str(file), source=raw.decode(errors="replace")) from exc
-    return read(text, file, environ)
 
 
 def read(text: str, file: Path, environ: Mapping[str, str] = os.environ) -> Config:

@@ -21,7 +21,7 @@ def read_routes(root: Table, upstreams: Mapping[str, Upstream | None], stages: S
     section = root.table("routes")
     if not section.raw:
         if len(upstreams) > 1 and not section.broken:
-            hint = f'[routes]\n"/" = "{next(iter(upstreams))}"'
+            hint = f'for instance:\n[routes]\n"/" = "{next(iter(upstreams))}"'
             where = ("routes",) if "routes" in root.raw else ("upstreams", list(upstreams)[1])
             root.problem(where, Problem("with several upstreams, [routes] must say what goes where", hint), at_key=True)
         routes = [_route("/", upstream, usual) for upstream in upstreams.values()]
@@ -34,7 +34,9 @@ def _read(
     section: Table, prefix: str, upstreams: Mapping[str, Upstream | None], stages: Stages, usual: Chains
 ) -> Route | None:
     if not _is_prefix(prefix):
+        near = f"/{prefix.strip('/')}"
         hint = "a path such as '/' or '/local', without a slash at its end"
+        hint = f"did you mean '{near}'?" if _is_prefix(near) else hint
         section.problem((prefix,), Problem(f"{prefix!r} is not a route's prefix", hint), at_key=True)
     where: toml.Path = (prefix,)
     chains = usual

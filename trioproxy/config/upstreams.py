@@ -14,12 +14,18 @@ from trioproxy.errors import Problem
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.units import Seconds, Size
 
-__all__ = ["read_upstreams"]
+__all__ = ["SMALLEST", "TIMEOUTS", "read_upstreams"]
+
+TIMEOUTS = {"connect-timeout": "connect", "first-byte-timeout": "first_byte", "idle-timeout": "between_bytes"}
+"""What the file calls the fields of `Timeouts`."""
 
 _PACKAGE = Path(__file__).parent.parent
 _EXAMPLE = 'url = "http://127.0.0.1:3456"'
+SMALLEST = f'[upstreams.mine]\n{_EXAMPLE}\ndialect = "anthropic"'
+"""A file that is enough."""
 _EXPECTED = 'Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse"'
 _FIELD = re.compile(r"[A-Za-z0-9_-]+")
+_REPLAYED = frozenset({"pace", "chunk"})
 # What the proxy itself says about the connection and the body.
 _FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"})
 
@@ -32,7 +38,7 @@ def read_upstreams(section: Table, directory: Path) -> dict[str, Upstream | None
             section.problem((name,), Problem(f"{name!r} cannot name an upstream"), at_key=True)
         upstreams[name] = None if table.broken else _upstream(name, table, directory)
     if not upstreams and not section.broken:
-        hint = f'[upstreams.mine]\n{_EXAMPLE}\ndialect = "anthropic"'
+        hint = f"for instance:\n{SMALLEST}"
         section.problem((), Problem("the file names no upstream: where should requests go?", hint))
     return upstreams
 
@@ -45,11 +51,7 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
         table.problem(("dialect",), Problem(f"there is no dialect '{dialect}'", hint))
     headers = _headers(table.table("headers"))
     usual = Timeouts()
-    timeouts = Timeouts(
-        connect=table.get_positive("connect-timeout", usual.connect),
-        first_byte=table.get_positive("first-byte-timeout", usual.first_byte),
-        between_bytes=table.get_positive("idle-timeout", usual.between_bytes),
-    )
+    timeouts = Timeouts(**{field: table.get_positive(key, getattr(usual, field)) for key, field in TIMEOUTS.items()})
     token = table.get("token", Secret, None)
     origin, path, replay = None, "", None
     if url is None:
@@ -59,6 +61,9 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
         replay = _replay(table, url, directory)
     else:
         origin, path = _origin(table, url)
+        for key in _REPLAYED & table.raw.keys():
+            table.problem((key,), Problem(f"{key}: only for replay: upstreams"), at_key=True)
+    table.known(*_REPLAYED)
     table.done()
     if not origin and not replay:
         return None

@@ -172,6 +172,7 @@ class Reply:
         self._unfed = b""
         self._status: int | None = None
         self._done = False
+        self._due: float | None = None  # when the head has to be there
         self._fault: ProxyError | None = None
         self.headers: Headers = []
         self.received = 0  # bytes of body
@@ -225,12 +226,16 @@ class Reply:
 
     async def head(self) -> int:
         """Wait for the response head; the status. May be cancelled and called again. Raises `ProxyError`."""
-        interim = 0
+        interim, limit = 0, self._timeouts.first_byte
+        if self._due is None:
+            self._due = trio.current_time() + limit  # for the whole head, however it drips in
         while self._status is None:
             event = self._next_event()
             if event is h11.NEED_DATA:
-                await self._fill(self._timeouts.first_byte, "did not answer")
+                await self._fill(max(0.0, self._due - trio.current_time()), f"did not answer for {limit:g} seconds")
             elif isinstance(event, h11.Response):
+                if event.http_version not in (b"1.1", b"1.0"):
+                    raise self._failure("does not speak HTTP/1.1")
                 self._status = event.status_code
                 self.headers = list(event.headers)
             elif isinstance(event, h11.InformationalResponse):
@@ -272,7 +277,8 @@ class Reply:
     async def receive(self) -> bytes:
         """The body's next bytes, all that one read gave; empty at its end. Raises `ProxyError` if it ends early."""
         while not (data := self.ready()) and not self._done:
-            await self._fill(self._timeouts.between_bytes, "sent nothing")
+            limit = self._timeouts.between_bytes
+            await self._fill(limit, f"sent nothing for {limit:g} seconds")
         return data
 
     async def read(self, limit: int) -> bytes:
@@ -303,7 +309,7 @@ class Reply:
         try:
             data = await self._wire.receive(timeout)
         except Stalled:
-            raise self._failure(f"{what} for {timeout:g} seconds", 504) from None
+            raise self._failure(what, 504) from None
         except Gone as exc:
             when = "before answering" if self._status is None else "in the middle of its answer"
             raise self._failure(f"closed the connection {when}: {exc}") from exc
@@ -332,6 +338,8 @@ class Reply:
             and connection.their_state is h11.DONE
             and not connection.trailing_data[0]
             and not self._unfed
+            # Two framings at once: where this answer ended is a guess (RFC 9112 section 6.1).
+            and not (get(self.headers, b"transfer-encoding") and get(self.headers, b"content-length"))
         ):
             connection.start_next_cycle()
             self._pool.put(self._origin, self._connection, _idle_seconds(self.headers))

@@ -29,6 +29,8 @@ class Decoder:
         more = False  # a full piece: zlib may hold the rest of what it has read
         while data or more:
             if self._zlib.eof:
+                if not data.strip(b"\0"):
+                    return  # padding behind the end, as tape archives have it
                 self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)  # only gzip goes on after its end
             try:
                 piece = self._zlib.decompress(data, _PIECE)
@@ -43,6 +45,11 @@ class Decoder:
             more = len(piece) == _PIECE and not self._zlib.eof
             if piece:
                 yield piece
+
+    def close(self) -> None:
+        """The body is over. Raises `Undecodable` if its coding is not."""
+        if (self._begun or self._first) and not self._zlib.eof:
+            raise Undecodable("the compressed answer ends too soon")
 
 
 def decoder(coding: bytes) -> Decoder | None:

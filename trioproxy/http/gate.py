@@ -25,12 +25,12 @@ class Gate:
     def refusal(self, headers: Headers, host: str) -> str | None:
         """Why a request to the loopback `host` is refused, or None if it is let through."""
         if host and not self._known(host):
-            return f"Host {host!r} is not served on this loopback address; add it to `hosts` to open it"
+            return f"Host {host[:100]!r} is not served on this loopback address; add it to `hosts` to open it"
         origin = get(headers, b"origin").decode("latin-1").lower()
         if origin in self._origins or "*" in self._origins:
             return None
         if origin and not self._known(_netloc(origin)):
-            return f"requests from web pages of {origin!r} are refused; add it to `origins` to open them"
+            return f"requests from web pages of {origin[:100]!r} are refused; add it to `origins` to open them"
         if not origin and get(headers, b"sec-fetch-site") == b"cross-site":
             return "cross-site requests of web pages are refused; see `origins`"
         return None

@@ -37,7 +37,7 @@ class ClientConnection:
         self.limits = limits
         self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * limits.head)
         self.buffer = bytearray()
-        self.waiting: trio.CancelScope | None = None  # set while idle: cancelled to close the connection gracefully
+        self.waiting: trio.CancelScope | None = None  # set between requests: cancelled to close the connection
         self._requests = 0
 
     async def next_request(self) -> Incoming | None:
@@ -69,12 +69,14 @@ class ClientConnection:
                 head = bytes(self.buffer[:end])
                 del self.buffer[:end]
                 return head
-            try:
-                data = await self.wire.receive(max(0.0, deadline - trio.current_time()))
-            except Stalled:
-                raise Malformed(408, f"the request head took longer than {limits.head_timeout:g} seconds") from None
+            data = b""
+            with trio.CancelScope(deadline=deadline) as self.waiting:
+                data = await self.wire.receive()
+            self.waiting = None
+            if trio.current_time() >= deadline:
+                raise Malformed(408, f"the request head took longer than {limits.head_timeout:g} seconds")
             if not data:
-                return None
+                return None  # the client left, or we are shutting down
             looked = len(self.buffer)
             self.buffer += data
 
@@ -84,7 +86,9 @@ class ClientConnection:
             self.h11.receive_data(head)
             request = self.h11.next_event()
         except h11.RemoteProtocolError as exc:
-            raise Malformed(exc.error_status_hint, f"the request is not valid HTTP: {complaint(exc)}") from exc
+            # h11 calls an unknown transfer coding not implemented; for us it is one more thing nobody can read.
+            status = 431 if exc.error_status_hint == 431 else 400
+            raise Malformed(status, f"the request is not valid HTTP: {complaint(exc)}") from exc
         if not isinstance(request, h11.Request):
             raise Malformed(400, "the request is not valid HTTP")
         check_fields(request)
@@ -141,8 +145,10 @@ class Incoming:
         length = get(self.headers, b"content-length")
         chunked = get(self.headers, b"transfer-encoding")
         self._guard = ChunkGuard() if chunked else None
-        self._length = int(length or 0)
-        self.has_body = self._guard is not None or self._length > 0
+        self.length = None if chunked else int(length or 0)
+        """The body's length in bytes; None if it comes in chunks."""
+        self._left_to_read = self.length or 0
+        self.has_body = self.length != 0
         if not self.has_body:
             self._h11.next_event()  # its end: nobody has to read it before the connection can go on
         self._head = b""
@@ -153,11 +159,6 @@ class Incoming:
         return self.target.authority or get(self.headers, b"host").decode("latin-1")
 
     # ── the request body ────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def length(self) -> int | None:
-        """The body's length in bytes; None if it comes in chunks."""
-        return None if self._guard else self._length
 
     async def body(self) -> bytes:
         """The whole body. Raises what `chunks` raises."""
@@ -214,8 +215,8 @@ class Incoming:
 
     def _take(self, buffer: bytearray) -> int:
         if self._guard is None:
-            taken = min(len(buffer), self._length)
-            self._length -= taken
+            taken = min(len(buffer), self._left_to_read)
+            self._left_to_read -= taken
             return taken
         taken = self._guard.take(bytes(buffer))
         if self._guard.size > self._limits.body:

@@ -229,3 +229,5 @@ class Server:
             self._busy -= 1
             if not await incoming.conclude():
                 return
+            if connection.buffer:
+                await trio.lowlevel.checkpoint()  # many requests in one piece must not keep the others waiting

@@ -8,7 +8,8 @@ __all__ = ["Target", "is_host", "parse_target"]
 # pchar and "/" of RFC 3986, and what browsers and SDKs send unescaped all the same; no "#", no "\", no control bytes.
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/|\[\]{}^`\"<>]|%[0-9A-Fa-f]{2})+")
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?|\[\]{}^`\"<>\\]|%[0-9A-Fa-f]{2})*")
-_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+# As some servers read them: with the slash encoded, a backslash for a slash, or parameters behind the dots.
+_DOTS = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?=/|%2f|%5c|;|$)", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_\-.]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?")
 
 

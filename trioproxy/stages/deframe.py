@@ -50,7 +50,13 @@ class Deframe(Stage[bytes, Frame | Error]):
             *blocks, rest = chunk.split(b"\n\n")
             for block in blocks:
                 event, separator, data = block.partition(b"\ndata: ")
-                if separator and event[:7] == b"event: " and b"\n" not in data and b"\n" not in event:
+                if (
+                    separator
+                    and not self._first
+                    and event[:7] == b"event: "
+                    and b"\n" not in data
+                    and b"\n" not in event
+                ):
                     frames.append(Frame(data, event[7:].decode("utf-8", "replace"), block + b"\n\n"))
                 else:
                     frames.append(self._frame(block, b"\n\n"))

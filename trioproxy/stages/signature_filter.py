@@ -73,12 +73,14 @@ class SignatureFilter(Stage[Event, Event]):
             # A message that never stopped ends where the next begins.
             return [*self._decide(), *self._begin(event)]
         if not self._holding:
-            self._passed = self._passed or isinstance(event, Error)
+            self._passed = self._passed or not isinstance(event, Ping | Unknown)
             return (event,)
         self._held.append(event)
         match event:
             case TextDelta(text=text) | BlockStart(block=Text(text=text)):
                 return self._look(text) if text else self._bounded()
+            case Unknown(data=data) if data:
+                return self._release()  # nobody knows what it says: it must not be lost with the message
             case BlockStart() | Error():
                 return self._release()
             case MessageStop():

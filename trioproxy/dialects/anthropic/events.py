@@ -30,7 +30,7 @@ from trioproxy.items import (
     Usage,
 )
 
-__all__ = ["read_delta", "read_event", "write_event"]
+__all__ = ["read_delta", "read_event", "read_usage", "write_event"]
 
 Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is the provider's
 
@@ -84,7 +84,7 @@ def read_delta(data: bytes) -> Event | None:
 
 def read_event(wire: Wire) -> Event | None:
     """The event of a wire object with its unknown fields in `extra`; None if it is no event we have a name for."""
-    name = wire.get("type")
+    name = wire.get("type") or ("error" if "error" in wire else None)  # gateways send {"error": …} alone
     read = _READ.get(name) if isinstance(name, str) else None
     if read is None:
         return None
@@ -113,15 +113,19 @@ def _str_or_none(value: object) -> str | None:
     return msgspec.convert(value, str | None)
 
 
-def _usage(value: object) -> Usage | None:
-    return None if value is None else msgspec.convert(value, Usage)
+def read_usage(value: object) -> Usage | None:
+    """Odd counts are no reason to lose the event: they stay in `extra`, as everything that is not read does."""
+    try:
+        return None if value is None else msgspec.convert(value, Usage)
+    except msgspec.ValidationError:
+        return Usage()
 
 
 def _read_message_start(wire: Wire) -> Event:
     message = wire["message"]
-    usage = _usage(message.get("usage")) or Usage()
+    usage = read_usage(message.get("usage")) or Usage()
     content = tuple(map(read_block, message.get("content") or ()))
-    return MessageStart(_str(message.get("id", "")), _str(message.get("model", "")), usage, content)
+    return MessageStart(_str(message.get("id") or ""), _str(message.get("model") or ""), usage, content)
 
 
 def _read_block_delta(wire: Wire) -> Event:
@@ -136,11 +140,14 @@ def _read_block_delta(wire: Wire) -> Event:
 def _read_message_delta(wire: Wire) -> Event:
     delta = wire["delta"]
     reason, sequence = _str_or_none(delta.get("stop_reason")), _str_or_none(delta.get("stop_sequence"))
-    return MessageDelta(reason, sequence, _usage(wire.get("usage")))
+    return MessageDelta(reason, sequence, read_usage(wire.get("usage")))
 
 
 def _read_error(wire: Wire) -> Event:
-    name, message = _str(wire["error"]["type"]), _str(wire["error"]["message"])
+    inner = wire["error"]
+    if isinstance(inner, str):
+        inner = {"message": inner}
+    name, message = _str(inner.get("type") or ""), _str(inner.get("message") or inner.get("type") or "no message")
     return Error(ERROR_KINDS.get(name, "upstream"), message, ERROR_STATUS.get(name, 502))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.anthropic.blocks import read_block
-from trioproxy.dialects.anthropic.events import read_delta, read_event
+from trioproxy.dialects.anthropic.events import read_delta, read_event, read_usage
 from trioproxy.dialects.extra import difference
 from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import (
@@ -79,11 +79,15 @@ class Reader(Stage[Frame, Event]):
         self._done = True
         try:
             wire = msgspec.json.decode(frame.data)
-            events = list(_unfold(wire, frame.data)) if _is_message(wire) else [self._read(frame)]
         except BAD_JSON:
+            yield Error("upstream", "the upstream's answer is not JSON, or was cut", 502)
+            return
+        try:
+            events = list(_unfold(wire, frame.data)) if _is_message(wire) else [self._read(frame)]
+        except msgspec.ValidationError:
             events = [Unknown("", frame.data)]
         for event in events:
-            yield event.read_from(frame)
+            yield event.read_from(frame, parts=len(events))
 
 
 _OURS = frozenset({"message_start", "content_block_start", "content_block_delta", "content_block_stop"}) | frozenset(
@@ -115,8 +119,10 @@ def _is_message(wire: Any) -> bool:
 
 
 def _unfold(wire: Wire, body: bytes) -> Iterator[Event]:
-    usage = msgspec.convert(wire.get("usage") or {}, Usage)
-    start = MessageStart(msgspec.convert(wire.get("id", ""), str), msgspec.convert(wire.get("model", ""), str), usage)
+    usage = read_usage(wire.get("usage")) or Usage()
+    start = MessageStart(
+        msgspec.convert(wire.get("id") or "", str), msgspec.convert(wire.get("model") or "", str), usage
+    )
     rest = {key: value for key, value in wire.items() if key not in _SPREAD}
     extra = difference(rest, {"role": "assistant", "usage": msgspec.to_builtins(usage)})
     yield msgspec.structs.replace(start, extra={"message": extra} if extra else {})

@@ -47,6 +47,8 @@ class StreamWriter(Stage[Event, Frame | Error]):
         if isinstance(event, Error):
             return (event,)
         if isinstance(event, Unknown):
+            if frame is not None and frame.whole:
+                return (Error("upstream", "the upstream answered with JSON that is no message", 502),)
             return (Frame(event.data, event.name),) if event.data else ()
         wire = write_event(event)
         return (Frame(msgspec.json.encode(wire), wire["type"]),)
@@ -55,51 +57,68 @@ class StreamWriter(Stage[Event, Frame | Error]):
 class FoldWriter(Stage[Event, Frame | Error]):
     """Writes one whole body in `close`: the fold of the stream. `limit` (bytes) bounds what it gathers.
 
-    Events unfolded from a whole body and not changed since fold to that very body again, byte for byte.
+    A whole body whose events all arrive unchanged leaves as that very body, byte for byte.
     """
 
     def __init__(self, *, limit: int = 16 * 1024 * 1024) -> None:
         self._limit = limit
         self._gathered = 0
         self._fold = Fold()
-        self._source: Frame | None = None
-        self._failed = False
+        self._source: Frame | None = None  # the whole body that every event so far was unfolded from
+        self._missing = 0  # how many of its events have not come yet
+        self._begun = self._done = False
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
-        if self._failed:
+        if self._done:
             return
-        frame = event.frame
-        whole = frame if frame is not None and frame.whole else None
-        self._source = self._source or whole
-        if whole and isinstance(event, Unknown | Error):
-            self._failed = True  # no message, and nothing to fold: the body goes out as it came
-            yield whole
-        elif isinstance(event, Error):
-            self._failed = True
-            yield event
+        frame = event.frame if event.frame is not None and event.frame.whole else None
+        if not self._begun:
+            self._begun, self._source, self._missing = True, frame, event.parts
+        if frame is None or frame is not self._source:
+            self._source = None
+        self._missing -= 1
+        self._gathered += _size(event)
+        fault = _fault(event) if frame is None else None
+        if frame is not None and isinstance(event, Unknown | Error):
+            self._done = True  # no message, and nothing to fold: the body goes out as it came
+            yield frame
+        elif isinstance(event, Error) or fault is not None or self._gathered > self._limit:
+            self._done = True
+            large = Error("upstream", f"the upstream's answer is larger than {self._limit} bytes", 502)
+            yield event if isinstance(event, Error) else fault or large
         else:
-            self._gathered += _size(event)
-            if self._gathered > self._limit:
-                self._failed = True
-                yield Error("upstream", f"the upstream's answer is larger than {self._limit} bytes", 502)
             self._fold.add(event)
 
     def close(self) -> Iterable[Frame | Error]:
-        if self._failed:
+        if self._done or not self._begun:
+            return
+        if self._source is not None and not self._missing:
+            yield self._source
             return
         try:
             wire = self._fold.message()
-        except BAD_JSON:
+            if wire is not None:
+                yield Frame(msgspec.json.encode(wire), whole=True)
+        except (*BAD_JSON, UnicodeEncodeError):
             yield Error("upstream", "the upstream ended in the middle of a tool's arguments", 502)
-            return
-        if wire is None:
-            return
-        body = msgspec.json.encode(wire)
-        source = self._source
-        if source is not None and msgspec.json.decode(body) == msgspec.json.decode(source.data):
-            yield source
-        else:
-            yield Frame(body, whole=True)
+
+
+# The names of the events that make up a message: one of these that could not be read leaves a hole in the fold.
+_PARTS = frozenset({"message_start", "content_block_start", "content_block_delta", "message_delta"})
+
+
+def _fault(event: Event) -> Error | None:
+    """An event that is part of the message and cannot be read must not be left out of the fold unseen."""
+    if not isinstance(event, Unknown) or not event.data or event.data.strip() == b"[DONE]":
+        return None
+    try:
+        wire = msgspec.json.decode(event.data)
+        name = str(wire.get("type")) if isinstance(wire, dict) else None
+    except BAD_JSON:
+        name = "content_block_delta"  # of what nobody can read, the worst has to be thought
+    if name not in _PARTS and event.name not in _PARTS:
+        return None
+    return Error("upstream", "the upstream sent an event that cannot be read", 502)
 
 
 class Fold:
