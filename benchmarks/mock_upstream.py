@@ -141,9 +141,12 @@ class Mock:
 
     def stream_at(self, rate: int, length: int, *, broken: bool) -> Answer:
         def start(connection: Connection) -> None:
-            connection.position, connection.length = 1, length
+            # What opens a message and its first words come together, as a provider sends them once the model speaks.
+            connection.position, connection.length = wire.FIXED_BEFORE + 1, length
             connection.interval, connection.broken = 1 / rate, broken
-            self.send(connection, wire.STREAM_HEAD + wire.paced_chunk(0, length, 0))
+            now = time.monotonic_ns()
+            opening = b"".join(wire.paced_chunk(at, length, now) for at in range(connection.position))
+            self.send(connection, wire.STREAM_HEAD + opening)
             self.arm(connection, time.monotonic() + connection.interval)
 
         return start

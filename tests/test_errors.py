@@ -94,3 +94,21 @@ def test_secrets_are_blotted_out_in_their_columns(line: str, shown: str | None) 
 
 def test_a_proxy_error_says_what_the_client_is_told() -> None:
     assert str(ProxyError(Error("overloaded", "busy", 529))) == "529 overloaded: busy"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('tokn = "sk-1"', 'tokn = "****"'),
+        ('token = { env = "NAME", defualt = "sk-1" }', 'token = { env = "NAME", defualt = "****" }'),
+        ("headers = { \"X A\" = 'sk-1' }", "headers = { \"***\" = '****' }"),
+        ('headers.authorization.x = "sk-1"', 'headers.authorization.x = "****"'),
+        ('tokn = "sk-1', 'tokn = "****'),
+        ('url = "http://127.0.0.1:1"', 'url = "http://127.0.0.1:1"'),
+        ('idle-timeout = "soon"', 'idle-timeout = "soon"'),
+    ],
+)
+@pytest.mark.parametrize("table", ["[upstreams.a]", "[upstream.a]", '["upstreams".a]'])
+def test_in_an_upstreams_table_any_text_may_be_a_token(table: str, line: str, shown: str) -> None:
+    error = ConfigError([Problem("no", at=Position(2, 1))], file="f", source=f"{table}\n{line}")
+    assert f"2 | {shown}" in str(error).splitlines()

@@ -42,13 +42,22 @@ class ConfigError(Exception):
         where, gutter, quoted = f"{self.file}: " if self.file else "", " ", list[str]()
         if at := problem.at:
             where = f"{self.file}:{at.line}:{at.column}: "
-        if at and at.line <= len(self._lines) and (source := printable(self._lines[at.line - 1])):
+        if at and at.line <= len(self._lines) and (source := self._quote(at.line)):
             gutter = " " * (len(str(at.line)) + 1)
             caret = "^" * max(1, min(at.width, len(source) - at.column + 1))
             quoted = [f"{gutter}|", f"{at.line} | {source}", f"{gutter}| {' ' * (at.column - 1)}{caret}"]
         # What stands under the first line of a hint is to be pasted.
         hint = [f"{gutter}{' ' if index else '='} {line}" for index, line in enumerate(problem.hint.splitlines())]
         return "\n".join([f"{where}{problem.message}", *quoted, *hint])
+
+    def _quote(self, number: int) -> str:
+        """A line as it can be shown. In an upstream's table any text may be a token, under a mistyped key too."""
+        line = printable(self._lines[number - 1])
+        tables = [header for header in self._lines[: number - 1] if header.lstrip().startswith("[")]
+        if tables and _UPSTREAM.match(tables[-1]) and not _HARMLESS.match(line):
+            key, equals, value = line.partition("=")
+            line = key + equals + _TEXT.sub(_blot_text, value)
+        return line
 
 
 class ProxyError(Exception):
@@ -72,10 +81,24 @@ _SECRET = re.compile(
 )
 
 
+_UPSTREAM = re.compile(r"\s*\[+\s*[\"']?upstream")
+_HARMLESS = re.compile(r"\s*(?:\[|(?:url|dialect|pace|chunk|[a-z]+(?:-[a-z]+)?-timeout)\s*=)")
+# Any text, with its closing quote if it has one; but the name of an environment variable tells nothing.
+_TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|"(?:\\.|[^"\\])*"?|'[^']*'?""")
+
+
 def printable(line: str) -> str:
     """A line as it can be shown, every character in its column: without secrets, tabs and control characters."""
     line = "".join(letter if letter.isprintable() else " " for letter in line.rstrip())
     return _SECRET.sub(_blot, line)
+
+
+def _blot_text(match: re.Match[str]) -> str:
+    text = match[0]
+    if text.startswith("env"):
+        return text
+    closed = len(text) > 1 and text.endswith(text[0])
+    return text[0] + "*" * (len(text) - 1 - closed) + text[0] * closed
 
 
 def _blot(match: re.Match[str]) -> str:
