@@ -641,6 +641,15 @@ async def test_a_stray_answer_is_not_for_a_client_that_is_slow_to_send() -> None
             assert (await answer(stream)).body == b"second"
 
 
+async def test_an_answer_at_once_keeps_the_clients_connection() -> None:
+    """However soon it comes: a request that was there whole has been read."""
+    async with upstream(echoes) as up, proxy(up.toml()) as port, await connect(port) as stream:
+        for _ in range(50):
+            await stream.send_all(request(b"hello", path="/raw"))
+            got = await answer(stream)
+            assert (got.body, got.headers.get("connection")) == (b"hello", None)
+
+
 async def test_204_has_no_length() -> None:
     async with upstream(sends(b"HTTP/1.1 204 No\r\ncontent-length: 5\r\n\r\n")) as up, proxy(up.toml()) as port:
         got = await ask(port, path="/raw")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -160,15 +160,14 @@ class _Conversation:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             # The first piece is waited for before a connection is taken: one that was fit for use must not lie about
             # until a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
-            pieces = incoming.pieces()
-            first = await anext(pieces, b"")
+            first = await incoming.piece()
             length = incoming.length
             with await ask(self._pool, route.upstream, incoming, path, length=length, readable=False) as reply:
-                if first:
+                if incoming.unread:
                     await reply.send(first)
-                    nursery.start_soon(self._upload, pieces, reply, nursery.cancel_scope)
+                    nursery.start_soon(self._upload, reply, nursery.cancel_scope)
                 else:
-                    await reply.end()
+                    await reply.end(first)
                 await self._pass_through(await reply.head(), reply)
             nursery.cancel_scope.cancel()
 
@@ -183,9 +182,9 @@ class _Conversation:
         await self._incoming.gone()
         scope.cancel()
 
-    async def _upload(self, pieces: AsyncIterator[bytes], reply: Reply, scope: trio.CancelScope) -> None:
+    async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:
         try:
-            async for piece in pieces:
+            while piece := await self._incoming.piece():
                 await reply.send(piece)
             await reply.end()
         except Gone:

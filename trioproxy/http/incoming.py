@@ -6,7 +6,6 @@ sees them, a body's end is found here, so that bytes of the next request never m
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import h11
@@ -148,6 +147,7 @@ class Incoming:
         self.length = None if chunked else int(length or 0)
         """The body's length in bytes; None if it comes in chunks."""
         self._left_to_read = self.length or 0
+        self._due: float | None = None  # when the body has to be there, from the moment it is asked for
         self.has_body = self.length != 0
         if not self.has_body:
             self._h11.next_event()  # its end: nobody has to read it before the connection can go on
@@ -161,26 +161,34 @@ class Incoming:
     # ── the request body ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def body(self) -> bytes:
-        """The whole body. Raises what `chunks` raises."""
-        return b"".join([piece async for piece in self.pieces()])
+        """The whole body. Raises what `piece` raises."""
+        pieces = []
+        while piece := await self.piece():
+            pieces.append(piece)
+        return b"".join(pieces)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body piece by piece. Raises `ProxyError` for one that is malformed, too large or too slow; `Gone`."""
-        if not self.has_body:
-            return
-        if self._h11.they_are_waiting_for_100_continue:
-            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-            await self._wire.send(self._h11.send(go_on) or b"", self._limits.write_timeout)
-        deadline = trio.current_time() + self._limits.body_total
-        while True:
+    async def piece(self) -> bytes:
+        """The body's next bytes; empty at its end. Raises `Gone`, and `ProxyError` if it is malformed or too slow."""
+        if self._due is None:
+            self._due = trio.current_time() + self._limits.body_total
+            if self.has_body and self._h11.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                await self._wire.send(self._h11.send(go_on) or b"", self._limits.write_timeout)
+        while self._h11.their_state is h11.SEND_BODY:
             event = self._next_event()
-            if isinstance(event, h11.EndOfMessage):
-                return
             if isinstance(event, h11.Data):
                 self.received += len(event.data)
-                yield bytes(event.data)
-            elif event is h11.NEED_DATA:
-                await self._receive(deadline)
+                return bytes(event.data)
+            if event is h11.NEED_DATA:
+                await self._receive(self._due)
+        return b""
+
+    @property
+    def unread(self) -> bool:
+        """Whether there may be more of the body to come."""
+        if self._h11.their_state is h11.SEND_BODY and not self._left_to_read and self._guard is None:
+            self._next_event()  # the end of a body of known length is there as soon as its last byte
+        return self._h11.their_state is h11.SEND_BODY
 
     def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
