@@ -143,6 +143,10 @@ def test_an_event_of_ours_with_broken_data_is_an_error() -> None:
     [got] = list(reader.feed(Frame(b'{"type":"content_block_de', "content_block_delta", b"raw")))
     assert isinstance(got, Error)
     assert got.message == "the upstream sent a content_block_delta event whose data is not JSON"
+    broken = wire(message("Hi")).replace(b'"text":"Hi"}}', b'"text":"H\n')
+    out = flow([Deframe(), Parse(), Translate(), Reframe()], [[broken]])
+    assert any(isinstance(item, Error) for item in out)
+    assert b'"H' not in b"".join(item for item in out if isinstance(item, bytes))
 
 
 @pytest.mark.parametrize(

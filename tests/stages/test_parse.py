@@ -20,6 +20,14 @@ def test_what_it_does_not_take_flows_past() -> None:
     assert drive([Parse()], [delta])[0] is delta
 
 
+def test_counts_the_upstreams_errors() -> None:
+    stage = Parse()
+    error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
+    drive([Deframe(), stage], [wire(message("Hi")[:3]) + error])
+    assert stage.stats() == {"upstream_errors": 1}
+    assert Parse().stats() == {}
+
+
 def test_a_stream_that_stops_too_soon_is_an_error() -> None:
     out = drive([Deframe(), Parse()], [wire(message("Hi")[:-1])])
     assert isinstance(out[-1], Error)

@@ -1,6 +1,6 @@
 """frames → events: read the upstream's dialect. The dialect's reader does the work."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trioproxy.dialects import DIALECTS
 from trioproxy.items import Event, Frame
@@ -26,3 +26,7 @@ class Parse(Stage[Frame, Event]):
 
     def close(self) -> Iterable[Event]:
         return self._reader.close()
+
+    def stats(self) -> Mapping[str, int]:
+        reader = getattr(self, "_reader", None)  # missing if the exchange ended before this task could begin
+        return reader.stats() if reader else {}

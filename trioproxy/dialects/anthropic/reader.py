@@ -4,7 +4,7 @@ Every event notes the frame it was read from. What is no event we know is carrie
 before its `message_stop` is an error, never an end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -48,32 +48,38 @@ class Reader(Stage[Frame, Event]):
     def __init__(self, *, expects_answer: bool = True) -> None:
         self._begun = False
         self._done = not expects_answer
+        self._errors = 0
 
     def feed(self, frame: Frame, /) -> Iterable[Event]:
         if frame.event == "content_block_delta" and (event := read_delta(frame.data)):
             event.__dict__["frame"] = frame  # read_from, without a call: most of a stream passes here
             return (event,)
-        return self._unfold(frame) if frame.whole else (self._read(frame).read_from(frame),)
+        return self._unfold(frame) if frame.whole else (self._read(frame),)
 
     def close(self) -> Iterable[Event]:
         if not self._done:
             got = "in the middle of a message" if self._begun else "before any message"
             yield Error("upstream", f"the upstream's answer ended {got}", 502)
 
+    def stats(self) -> Mapping[str, int]:
+        return {"upstream_errors": self._errors} if self._errors else {}
+
     def _read(self, frame: Frame) -> Event:
         if not frame.data:
-            return Unknown("", b"")  # a comment, or a lone id: or retry: field
+            return Unknown("", b"").read_from(frame)  # a comment, or a lone id: or retry: field
         try:
             wire = msgspec.json.decode(frame.data)
         except BAD_JSON:
-            # `[DONE]` and the like are the upstream's own affair; a broken event of ours must not pass for a whole one.
-            return _broken(frame) if frame.event in _OURS else Unknown(frame.event, frame.data)
+            # `[DONE]` and the like are the upstream's own affair. A broken event of ours must not pass for a whole one:
+            # this error is made here, and does not leave as the frame it is about.
+            return _broken(frame) if frame.event in _OURS else Unknown(frame.event, frame.data).read_from(frame)
         event = read_event(wire) if isinstance(wire, dict) else None
         if isinstance(event, MessageStart):
             self._begun, self._done = True, False
         elif isinstance(event, MessageStop | Error):
             self._done = True
-        return Unknown(frame.event, frame.data) if event is None else event
+            self._errors += isinstance(event, Error)
+        return (event or Unknown(frame.event, frame.data)).read_from(frame)
 
     def _unfold(self, frame: Frame) -> Iterator[Event]:
         self._done = True
