@@ -9,7 +9,8 @@ import pytest
 
 import trioproxy
 from trioproxy import config
-from trioproxy.config import DEFAULT_RESPONSE, Config, Replay, Route, Secret, Upstream
+from trioproxy.config import DEFAULT_REQUEST, DEFAULT_RESPONSE, Config, Replay, Route, Secret, Upstream
+from trioproxy.dialects.target import Target
 from trioproxy.errors import ConfigError, Position
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
@@ -50,13 +51,14 @@ def _imports() -> Iterator[None]:
 
 
 def test_the_smallest_file_has_every_default() -> None:
-    upstream = Upstream("up", "anthropic", Origin("http", "127.0.0.1", 3456))
+    upstream = Upstream("up", "anthropic", Origin("http", "127.0.0.1", 3456), target=Target(host="127.0.0.1"))
     loaded = read(UP)
     assert loaded.upstreams == {"up": upstream}
     assert (loaded.listen, loaded.limits, float(loaded.drain)) == ((Address("127.0.0.1:4567"),), Limits(), 30)
     assert (loaded.hosts, loaded.origins, loaded.log) == ((), (), config.Log())
     [route] = loaded.routes
     assert (route.prefix, route.upstream) == ("/", upstream)
+    assert (dict(route.models.aliases), route.strict, route.asked("x")) == ({}, False, "x")
     assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
     assert {"deframe", "parse", "signature-filter", "translate", "reframe", "keepalive"} == set(DEFAULT_RESPONSE)
 
@@ -105,6 +107,69 @@ def test_urls(url: str, origin: Origin, path: str) -> None:
     assert (up.origin, up.path) == (origin, path)
 
 
+# ── models, and how an upstream is asked ────────────────────────────────────────────────────────────────────────────
+
+
+def test_how_an_upstream_is_asked() -> None:
+    loaded = read(
+        dedent("""
+        [upstreams.chat]
+        url = "https://API.Example/v1"
+        dialect = "openai-chat"
+        model = "qwen3-coder"
+        reasoning = "replay"
+        effort = "drop"
+        system-messages = "user"
+        max-tokens = { env = "MOST" }
+        [upstreams.claude]
+        url = "http://claude"
+        version = "2026-10-21"
+        system-messages = "hoist"
+        [upstreams.demo]
+        url = "replay:recordings/metadata-then-answer.sse"
+        [routes]
+        "/" = "chat"
+        """),
+        {"MOST": "8192"},
+    )
+    chat, claude, demo = loaded.upstreams.values()
+    assert chat.target == Target(
+        host="api.example", reasoning="replay", effort="drop", system_messages="user", max_tokens=8192
+    )
+    assert claude.target == Target(host="claude", version="2026-10-21", system_messages="hoist")
+    assert (demo.target, demo.model, chat.model) == (Target(), None, "qwen3-coder")
+
+
+def test_the_model_that_is_asked_for() -> None:
+    """A route's own aliases stand for the global ones, and the upstream's one model for all of them."""
+    loaded = read(
+        dedent("""
+        [upstreams.up]
+        url = "http://up"
+        [upstreams.one]
+        url = "http://one"
+        model = "qwen3-coder"
+        [models]
+        "gpt-4o" = { env = "MODEL", default = "claude-sonnet-4-6" }
+        "mine/*" = "*"
+        [routes]
+        "/" = "up"
+        "/own" = { upstream = "up", models = { "*" = "claude-opus-5-5" }, strict = true }
+        "/none" = { upstream = "up", models = {} }
+        "/one" = { upstream = "one" }
+        """)
+    )
+    routes = {route.prefix: route for route in loaded.routes}
+    assert {prefix: route.asked("gpt-4o") for prefix, route in routes.items()} == {
+        "/": "claude-sonnet-4-6",
+        "/own": "claude-opus-5-5",
+        "/none": "gpt-4o",
+        "/one": "qwen3-coder",
+    }
+    assert routes["/"].asked("mine/x") == "x"
+    assert {prefix for prefix, route in routes.items() if route.strict} == {"/own"}
+
+
 # ── pipelines and routes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -116,6 +181,24 @@ def test_no_response_stages_are_a_passthrough() -> None:
 def test_a_list_left_out_is_the_default_one() -> None:
     [route] = read(f"{UP}[pipeline]\nrequest = []").routes
     assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
+
+
+def test_the_request_stages_are_by_default_those_for_the_upstreams_dialect() -> None:
+    chat = '[upstreams.chat]\nurl = "http://chat"\ndialect = "openai-chat"\n'
+    routes = '[routes]\n"/" = "up"\n"/c" = "chat"\n"/raw" = { upstream = "chat", response = [] }\n'
+    own = '"/own" = { upstream = "chat", request = [] }\n'
+
+    def requests(text: str) -> list[list[str]]:
+        return [stage_names(route)[0] for route in reversed(read(text).routes)]
+
+    by_prefix = {route.prefix: stage_names(route)[0] for route in read(UP + chat + routes + own).routes}
+    usual = list(DEFAULT_REQUEST)
+    assert by_prefix == {"/": [], "/c": usual, "/raw": usual, "/own": []}
+    assert usual == ["billing-nonce"]
+    assert requests(chat) == [usual]
+    assert requests(f"{UP}{chat}{routes}[pipeline]\nrequest = []") == [[], [], []]
+    twice = usual * 2
+    assert requests(f"{UP}{chat}{routes}[pipeline]\nrequest = {twice}") == [twice] * 3
 
 
 def test_options_reach_the_stage() -> None:
@@ -212,7 +295,7 @@ def test_the_environment_wins_over_the_default() -> None:
 
 
 def test_the_environment_anywhere() -> None:
-    environ = {"TOKEN": " t\n", "TEAM": "blue", "LINES": "7", "AFTER": "3s", "WITHIN": "9", "LEVEL": "debug"}
+    environ = {"TOKEN": " t\n", "TEAM": "blue", "LINES": "7", "AFTER": "3s", "WITHIN": "9", "LEVEL": "DEBUG"}
     text = dedent("""
         [upstreams.up]
         url = "http://up"
@@ -323,6 +406,73 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "size": (
         A + '[limits]\nbody = "1 mile"',
         "4:8: body: Expected a size such as \"64 KiB\" or \"16 MiB\", or a number of bytes, got '1 mile'",
+    ),
+    "way of an upstream": (
+        A + 'system-messages = "hoisted"',
+        "3:19: system-messages: Expected 'keep' or 'hoist' or 'user', got 'hoisted' = did you mean 'hoist'?",
+    ),
+    "version that is none": (
+        A + 'version = "2023-06-02"',
+        "3:11: version: Expected '2023-06-01' or '2026-10-21', got '2023-06-02' = did you mean '2023-06-01'?",
+    ),
+    "version without quotes": (A + "version = 2023-06-01", "3:11: version: Expected `str`, got `date`"),
+    "way that Anthropic's dialect has not": (
+        A + 'reasoning = "replay"',
+        "3:1: reasoning: only for upstreams of the dialect 'openai-chat', and this one is 'anthropic'"
+        ' = take it out, or if that is what the upstream speaks: dialect = "openai-chat"',
+    ),
+    "effort for Anthropic's dialect": (
+        A + 'effort = "drop"',
+        "3:1: effort: only for upstreams of the dialect 'openai-chat', and this one is 'anthropic'"
+        ' = take it out, or if that is what the upstream speaks: dialect = "openai-chat"',
+    ),
+    "version for another dialect": (
+        A + 'dialect = "openai-chat"\nversion = "2023-06-01"',
+        "4:1: version: only for upstreams of the dialect 'anthropic', and this one is 'openai-chat'"
+        ' = take it out, or if that is what the upstream speaks: dialect = "anthropic"',
+    ),
+    "no tokens": (A + "max-tokens = 0", "3:14: max-tokens: Expected `int` >= 1, got 0"),
+    "no model": (
+        A + 'model = " "',
+        "3:9: model: Expected the name of one model, got ' '"
+        ' = model = "qwen3-coder"; for more than one name there is [models]',
+    ),
+    "model of a wrong type": (A + "model = 5", "3:9: model: Expected `str`, got `int`"),
+    # models
+    "alias of a wrong type": (A + '[models]\n"gpt-4o" = 5', "4:12: gpt-4o: Expected `str`, got `int`"),
+    "models of a wrong type": ('models = "x"\n' + A, "1:10: models: Expected a table, got `str`"),
+    "alias with two stars": (
+        A + '[models]\n"a*b*" = "c"',
+        "4:1: 'a*b*' has more than one * = one * stands for any number of characters",
+    ),
+    "two stars for an alias": (
+        A + '[models]\n"a*" = "**"',
+        "4:8: '**' has more than one * = one * stands for any number of characters",
+    ),
+    "star that the alias has not": (
+        A + '[models]\n"a" = "b/*"',
+        "4:7: 'b/*' repeats a * that 'a' does not have = \"a*\" = \"b/*\", or a name without a *",
+    ),
+    "empty alias": (
+        A + '[models]\n"" = "b"',
+        '4:1: the name of a model is empty = "gpt-4o" = "claude-sonnet-4-6"; for any model: "*" = "claude-sonnet-4-6"',
+    ),
+    "alias for nothing": (
+        A + '[models]\n"a" = { env = "EMPTY" }',
+        '4:7: the name of a model is empty = "gpt-4o" = "claude-sonnet-4-6"; for any model: "*" = "claude-sonnet-4-6"'
+        " = the value is that of $EMPTY",
+    ),
+    "alias of a route": (
+        A + '[routes]\n"/" = { upstream = "a", models = { "a**" = "b" } }',
+        "4:36: 'a**' has more than one * = one * stands for any number of characters",
+    ),
+    "models of a route of a wrong type": (
+        A + '[routes]\n"/" = { upstream = "a", models = [] }',
+        "4:34: routes./.models: Expected a table, got `array`",
+    ),
+    "strict that is neither": (
+        A + '[routes]\n"/" = { upstream = "a", strict = "yes" }',
+        "4:34: strict: Expected `bool`, got `str`",
     ),
     "number too small": (A + "[limits]\nconnections = 0", "4:15: connections: Expected `int` >= 1, got 0"),
     "choice": (
@@ -477,7 +627,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 def test_a_mistake(case: str) -> None:
     """One mistake, one problem: at its place, with the message and, behind ` = `, the hint (`…`: any)."""
     text, expected = MISTAKES[case]
-    error = refused(text, {"MUCH": "much", "SCHEME": "http://x"})
+    error = refused(text, {"MUCH": "much", "SCHEME": "http://x", "EMPTY": ""})
     [problem] = error.problems
     assert problem.at
     hint = "".join(f" = {line}" for line in problem.hint.splitlines() if line)

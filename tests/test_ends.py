@@ -7,7 +7,6 @@ import pytest
 import trio
 
 from trioproxy import ProxyError
-from trioproxy.dialects import DIALECTS
 from trioproxy.ends import Body, From, Gathered, Items, Late, ToClient, only_bytes
 from trioproxy.http.headers import Headers
 from trioproxy.items import Error, Frame, TextDelta
@@ -58,7 +57,7 @@ async def test_a_content_coding_is_taken_off() -> None:
 
 
 def late(reply: Scripted, *, heard: bool, limit: int = 1000) -> Late:
-    return Late(reply, DIALECTS["anthropic"], limit=limit, give_up=lambda: not heard)
+    return Late(reply, limit=limit, give_up=lambda: not heard)
 
 
 async def test_a_late_stream_is_a_stream() -> None:

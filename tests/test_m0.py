@@ -10,7 +10,7 @@ import trio
 
 import trioproxy
 from tests.anthropic import judge, texts
-from tests.corpus import Case, streams, wholes
+from tests.corpus import MENDED, Case, streams, wholes
 from tests.peers import Line, answer, ask, connect, proxy, request, upstream
 
 RECORDING = next(iter(trioproxy.__path__)) + "/recordings/metadata-then-answer.sse"
@@ -94,7 +94,7 @@ def digest(data: bytes) -> str:
 @pytest.mark.parametrize("find", [streams, wholes])
 async def test_every_recorded_answer_arrives_as_the_very_bytes(find: object) -> None:
     assert callable(find)
-    cases: dict[bytes, Case] = {case.id.encode(): case for case in find("anthropic")}
+    cases: dict[bytes, Case] = {case.id.encode(): case for case in find("anthropic") if case.id not in MENDED}
 
     async def provider(line: Line) -> None:
         case = cases[line.asked.body.rpartition(b" ")[2]]
@@ -129,7 +129,11 @@ async def test_other_orders_pass_the_metadata_on(response: str) -> None:
 
     async with upstream(router) as up, proxy(up.toml(f"[pipeline]\nresponse = {response}")) as port:
         got = await ask(port, ASK)
-    assert got.body == metadata + real
+    if "parse" in response:  # then the block that the metadata leaves open is closed
+        assert texts(got.body) == texts(metadata + real)
+        judge(got.body)
+    else:
+        assert got.body == metadata + real
 
 
 async def test_the_filter_behind_another_event_stage_works() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import trio
 
-from trioproxy.dialects import Dialect
+from trioproxy.dialects.errors import read_error
 from trioproxy.errors import ProxyError
 from trioproxy.http.coding import Undecodable, decoder
 from trioproxy.http.headers import get
@@ -67,8 +67,8 @@ class Body:
 class Late:
     """A reply whose head is still awaited while its pipeline already runs."""
 
-    def __init__(self, reply: Reply, dialect: Dialect, *, limit: int, give_up: Callable[[], bool]) -> None:
-        self._reply, self._dialect, self._limit = reply, dialect, limit
+    def __init__(self, reply: Reply, *, limit: int, give_up: Callable[[], bool]) -> None:
+        self._reply, self._limit = reply, limit
         self._give_up = give_up  # cancels the pipeline and gives True, if the client has heard nothing of it yet
         self._source: Source | None = None
 
@@ -91,7 +91,7 @@ class Late:
             return [Frame(body, raw=body, whole=True)]
         if status < 400:
             return [Error("upstream", f"the upstream answered {status} with no stream of events")]
-        return [self._dialect.read_error(status, body).read_from(Frame(body, whole=True))]
+        return [read_error(status, body).read_from(Frame(body, whole=True))]
 
 
 async def _pieces(body: Body, limit: int) -> AsyncIterator[bytes]:

@@ -22,6 +22,8 @@ __all__ = [
     "ErrorKind",
     "Event",
     "Frame",
+    "Image",
+    "Loss",
     "Message",
     "MessageDelta",
     "MessageStart",
@@ -32,11 +34,13 @@ __all__ = [
     "RedactedThinking",
     "Request",
     "SignatureDelta",
+    "Source",
     "Text",
     "TextDelta",
     "Thinking",
     "ThinkingDelta",
     "ToolInputDelta",
+    "ToolResult",
     "ToolUse",
     "Unknown",
     "Usage",
@@ -95,8 +99,24 @@ class ToolUse(Block, frozen=True):
     input: str = "{}"
 
 
+class ToolResult(Block, frozen=True):
+    """What a tool call gave: text, or blocks (text, images, documents); None where the client sent nothing."""
+
+    tool_use_id: str = ""
+    content: "str | tuple[Block, ...] | None" = None
+    is_error: bool | None = None
+
+
+class Image(Block, frozen=True):
+    """A picture: its bytes in base64 with their `media_type`, or where it can be fetched."""
+
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+
+
 class OtherBlock(Block, frozen=True):
-    """A block we have no type for (server tools, images, …): `kind` is its wire type, the rest is in `extra`."""
+    """A block we have no type for (server tools, documents, …): `kind` is its wire type, `extra` the wire object."""
 
     kind: str
 
@@ -112,8 +132,28 @@ class Message(msgspec.Struct, frozen=True):
     extra: Extra = {}
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """A field that one dialect has and another cannot say: where it stood (`messages[].name`), and why it is gone."""
+
+    path: str
+    reason: str
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a request was read from: its dialect, the wire object, and the request as it was read."""
+
+    dialect: str
+    wire: Extra
+    request: "Request"
+
+
 class Request(msgspec.Struct, frozen=True):
-    """What the client asks of a model. `tools` are the wire's own objects, in order."""
+    """What the client asks of a model, in the vocabulary of Anthropic's Messages whatever the client speaks.
+
+    `tools` are objects as Anthropic's `tools` has them, in order. `extra` holds the other fields of an Anthropic
+    request (`temperature`, `stop_sequences`, `tool_choice`, `thinking`, `output_config`, `metadata`, …). What a client
+    of another dialect said beyond that is `unsaid`, and still in `source`, from which the same dialect is written.
+    """
 
     model: str
     messages: tuple[Message, ...] = ()
@@ -122,6 +162,8 @@ class Request(msgspec.Struct, frozen=True):
     stream: bool = False
     tools: tuple[Extra, ...] = ()
     extra: Extra = {}
+    unsaid: tuple[Loss, ...] = ()
+    source: Source | None = None
 
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,6 +280,7 @@ ErrorKind = Literal[
     "permission",
     "not_found",
     "too_large",
+    "context_overflow",  # the conversation is longer than the model's context: clients compact it
     "rate_limit",
     "overloaded",
     "timeout",

@@ -11,6 +11,8 @@ from typing import Literal, Protocol, Self, TextIO
 import msgspec
 import trio
 
+from trioproxy.ledger import Ledger
+
 __all__ = ["Record", "set_up"]
 
 log = logging.getLogger("trioproxy.access")
@@ -39,6 +41,7 @@ class Record:
         self.route = self.upstream = self.model = ""
         self.status = 0
         self.bytes_in = 0
+        self.ledger = Ledger()
         self.end = "cancelled"
         self._incoming = incoming
         self._first: float | None = None
@@ -76,6 +79,8 @@ class Record:
         if incoming:
             fields |= {"bytes_up": incoming.received, "bytes_in": self.bytes_in, "bytes_out": incoming.sent}
         fields |= self._counts
+        if self.ledger:
+            fields["lossy"] = str(self.ledger)
         if self._first is not None:
             fields["first_byte"] = round(self._first - self.started, 4)
         fields |= {"seconds": round(now - self.started, 4), "end": self.end}

@@ -104,6 +104,8 @@ def check(
     Returns the problems, each with the index of the stage at fault (`len(stages)` for the end), and the types in flow
     after the start and after each stage. `known` are the stages that a hint may name.
     """
+    # A stage that answers requests is no way from one type to another: no hint names it.
+    known = {name: stage for name, stage in known.items() if Request not in stage.takes}
     flow: Flow = (Request,) if direction == "request" else (bytes,)
     flows, problems = [flow], list[tuple[int, Problem]]()
     before = "the client's request" if direction == "request" else "the upstream"

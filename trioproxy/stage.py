@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, get_a
 import msgspec
 
 from trioproxy.items import Request
+from trioproxy.ledger import Ledger
 
 __all__ = ["Batch", "Exchange", "Receive", "Send", "Stage"]
 
@@ -64,7 +65,21 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     answered_here: bool = False
     """Whether a request stage answers in the upstream's place: its events come down the pipe, and no bytes."""
     request: Request | None = None
-    """The request as the client sent it, where a request stage needs it read."""
+    """The request as the client sent it, where it had to be read."""
+    model: str = ""
+    """The model as the client named it: what the answer says too."""
+    upstream_model: str = ""
+    """The model as the upstream was asked for it."""
+    renamed: Mapping[str, str] = {}
+    """The tools that go by another name at the upstream: its name → the client's."""
+    usage_wanted: bool = True
+    """Whether the client of a stream wants token counts in it, where its dialect leaves it to choose."""
+    created: int = 0
+    """When the request came, in seconds since 1970."""
+    input_tokens: int = 0
+    """About how many tokens the request is, where the upstream's dialect tells only at the end of the answer."""
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    """What was lost between the dialects; a stage that drops or approximates something notes it there."""
     status: int | None = None
     """The upstream's HTTP status; None while the upstream is silent, and in request stages."""
     headers: tuple[tuple[str, str], ...] = ()

@@ -43,7 +43,8 @@ def check_stage(
     except ModuleNotFoundError as exc:
         raise ModuleNotFoundError("check_stage invents items with hypothesis: install it, or give items") from exc
 
-    taken = [_strategy(st, cls) for cls in make().takes]
+    known: dict[type, Any] = {}
+    taken = [_strategy(st, cls, known) for cls in make().takes]
     passed = [st.builds(_Stranger, st.integers(0, 9))]
     some = st.lists(st.one_of(*taken, *passed), max_size=12)
 
@@ -104,23 +105,31 @@ def _joined(items: list[Any]) -> list[Any]:
     return joined
 
 
-def _strategy(st: Any, kind: Any) -> Any:
-    """Any value of a type: for a family of items, of any of its members. `st` is hypothesis's strategies module."""
+def _strategy(st: Any, kind: Any, known: dict[type, Any]) -> Any:
+    """Any value of a type: for a family of items, of any of its members. `st` is hypothesis's strategies module.
+
+    `known` are the strategies of the structs met so far: items may hold items of their own type.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return st.one_of(*(_strategy(st, each) for each in arguments))
+        # What holds nothing of its own first: that is what hypothesis falls back to when an item grows too deep.
+        arguments = tuple(sorted(arguments, key=lambda each: each is not types.NoneType))
+        return st.one_of(*(_strategy(st, each, known) for each in arguments))
     if origin is tuple:
-        return st.lists(_strategy(st, arguments[0]), max_size=3).map(tuple)
+        return st.lists(_strategy(st, arguments[0], known), max_size=3).map(tuple)
     if origin is dict:
         return st.just({})  # the fields of a wire object nobody knows
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         concrete = [member for member in (kind, *_descendants(kind)) if not member.__subclasses__()]
-        return st.one_of(*(_build(st, member) for member in concrete))
+        for cls in concrete:
+            if cls not in known:
+                known[cls] = st.deferred(lambda cls=cls: _build(st, cls, known))
+        return st.one_of(*(known[cls] for cls in concrete))
     return st.from_type(kind)
 
 
-def _build(st: Any, cls: type[msgspec.Struct]) -> Any:
-    fields = {field.name: _strategy(st, field.type) for field in msgspec.structs.fields(cls)}
+def _build(st: Any, cls: type[msgspec.Struct], known: dict[type, Any]) -> Any:
+    fields = {field.name: _strategy(st, field.type, known) for field in msgspec.structs.fields(cls)}
     return st.builds(cls, **fields)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Protocol, Self
+
+import msgspec
 
 from trioproxy.config import Upstream
 from trioproxy.dialects import DIALECTS
@@ -11,7 +14,7 @@ from trioproxy.http.headers import Headers, end_to_end, get, without
 from trioproxy.http.incoming import Incoming
 from trioproxy.replay import ReplayReply
 
-__all__ = ["Kind", "Reply", "ask", "kind_of"]
+__all__ = ["Asking", "Kind", "Reply", "ask", "kind_of", "token_of"]
 
 Kind = Literal["stream", "whole"]
 
@@ -33,35 +36,77 @@ class Reply(Protocol):
     async def end(self, data: bytes = b"") -> None: ...
     async def head(self) -> int: ...
     async def receive(self) -> bytes: ...
+    async def read(self, limit: int) -> bytes: ...
 
 
-async def ask(
-    pool: Pool, upstream: Upstream, incoming: Incoming, path: str, *, length: int | None, readable: bool
-) -> Reply:
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """How what came in goes to an upstream."""
+
+    path: str
+    """Below the upstream's URL."""
+    stream: bool = False
+    cross: bool = False
+    """The upstream speaks another dialect than the client: of the client's header only its identity goes there."""
+    readable: bool = False
+    """Ask for an answer that we can decode."""
+    decoded: bool = False
+    """The body goes without the content coding that the client gave it."""
+    method: str = ""
+    """Another method than the client's."""
+
+
+async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, length: int | None) -> Reply:
     """Begin a request to `upstream` for what came in; its body of `length` bytes (None: chunks) is sent later.
 
-    `readable` asks for an answer that we can decode. Raises `ProxyError` if the upstream cannot be reached.
+    Raises `ProxyError` if the upstream cannot be reached.
     """
     if upstream.replay:
         return ReplayReply(upstream.replay.file, pace=upstream.replay.pace, chunk=upstream.replay.chunk)
     assert upstream.origin is not None
+    speaks, path = DIALECTS[upstream.dialect], asking.path
     headers = without(end_to_end(incoming.headers), b"host", b"expect", b"content-length")
-    if readable:
+    if asking.cross:
+        accepted = b"text/event-stream" if asking.stream else b"application/json"
+        headers = [field for field in headers if field[0] in _IDENTITY]
+        headers.append((b"accept", accepted))
+        if length:
+            headers.append((b"content-type", b"application/json"))
+        path = speaks.paths[0] if path in _ASKED else path
+    if asking.decoded:
+        headers = without(headers, b"content-encoding")
+    if asking.readable:
         headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
-    if upstream.token is not None:
-        credentials = DIALECTS[upstream.dialect].credentials(upstream.token)
-        headers = [*without(headers, b"authorization", b"x-api-key"), *credentials]
+    version = upstream.target.version is not None
+    token = upstream.token or (token_of(incoming.headers) if asking.cross or version else None)
+    if token is not None:
+        headers = [*without(headers, *_CREDENTIALS), *speaks.credentials(token, upstream.target)]
+    if asking.cross or version:
+        asks = speaks.asks(upstream.target)
+        headers = [*without(headers, *(name for name, _ in asks)), *asks]
     own = [(name.encode(), value.encode()) for name, value in upstream.headers]
     headers = [*without(headers, *(name for name, _ in own)), *own]
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
     elif length or get(incoming.headers, b"content-length"):
         headers.append((b"content-length", b"%d" % length))
-    query = incoming.target.query
+    query = None if asking.cross else incoming.target.query
     target = _join(upstream.path, path) + ("" if query is None else f"?{query}")
-    return await pool.request(
-        upstream.origin, incoming.method, target, headers, name=upstream.name, timeouts=upstream.timeouts
-    )
+    method = asking.method or incoming.method
+    return await pool.request(upstream.origin, method, target, headers, name=upstream.name, timeouts=upstream.timeouts)
+
+
+_CREDENTIALS = (b"authorization", b"x-api-key")
+# What of a client's header is for an upstream that speaks another dialect. Everything else is about the client's own:
+# its versions and betas, its SDK, its credentials in its own form.
+_IDENTITY = frozenset({b"user-agent", b"traceparent", b"tracestate"})
+_ASKED = frozenset(path for dialect in DIALECTS.values() for path in dialect.paths)
+
+
+def token_of(headers: Headers) -> str | None:
+    """What a client presents as its token, in either form; None if nothing that could be one."""
+    scheme, _, token = get(headers, b"authorization").partition(b" ")
+    found = get(headers, b"x-api-key").strip() or (token.strip() if scheme.lower() == b"bearer" else b"")
+    return found.decode("ascii") if found.isascii() and found else None
 
 
 def kind_of(headers: Headers, *, asked: Kind) -> Kind | None:
@@ -73,8 +118,12 @@ def kind_of(headers: Headers, *, asked: Kind) -> Kind | None:
     return kinds.get(get(headers, b"content-type").partition(b";")[0].strip().lower())
 
 
+# A path segment that is an API version: `/v1`, and as others call it, `/v4`, `/v1beta`.
+_VERSION = re.compile(r"/v\d+[a-z]*\d*(?=/|$)")
+
+
 def _join(base: str, path: str) -> str:
-    """The path at the upstream. A base that ends in `/v1` and a path that begins with it mean one `/v1`, not two."""
-    if base.endswith("/v1") and (path == "/v1" or path.startswith("/v1/")):
-        base = base.removesuffix("/v1")
+    """The path at the upstream. A base with a version of its own takes the place of the `/v1` a path begins with."""
+    if path == "/v1" or path.startswith("/v1/"):
+        return base + (path.removeprefix("/v1") if _VERSION.search(base) else path)
     return base + path

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.anthropic import FOLDED, STREAM, UNFOLDED, WHOLE, answer, flow, judge, message, wire
-from tests.corpus import cases, streams, wholes
+from tests.anthropic import FOLDED, STREAM, UNFOLDED, WHOLE, answer, flow, judge, message, texts, wire
+from tests.corpus import MENDED, cases, legal_streams, streams, wholes
 from trioproxy import Exchange, ProxyError
-from trioproxy.dialects import DIALECTS, spoken_at
+from trioproxy.dialects import DIALECTS, Target, spoken_at
 from trioproxy.items import (
     Block,
     BlockStart,
@@ -33,6 +33,7 @@ from trioproxy.items import (
     Usage,
     replace,
 )
+from trioproxy.ledger import Ledger
 from trioproxy.stages.deframe import Deframe
 from trioproxy.stages.parse import Parse
 from trioproxy.stages.reframe import Reframe
@@ -59,14 +60,24 @@ def objects(stream: bytes) -> list[Any]:
 
 
 def test_every_recorded_stream_leaves_as_the_very_bytes() -> None:
-    assert len(streams("anthropic")) > 100
-    for case in streams("anthropic"):
+    assert len(legal_streams()) > 100
+    for case in legal_streams():
         assert answer(case.body) == case.body, case.id
+
+
+def test_recorded_streams_that_are_not_legal_leave_as_ones_that_are() -> None:
+    found = [case for case in streams("anthropic") if case.id in MENDED]
+    assert len(found) == len(MENDED)
+    for case in found:
+        if "programmatic" in case.id:
+            continue  # its messages begin with blocks of their own, which `judge` knows nothing of
+        judge(answer(case.body).rstrip() + b"\n\n")
+        assert texts(answer(case.body)) == texts(case.body) or case.id == "vercel-anthropic-spliced-message-start"
 
 
 def test_every_recorded_event_written_anew_has_the_same_json() -> None:
     """Unknown fields, at whatever depth, survive a change."""
-    for case in streams("anthropic"):
+    for case in legal_streams():
         events = [event for event in read(case.body) if not isinstance(event, Unknown | Error)]
         got, sent = objects(rewrite(events)), [each for each in objects(case.body) if "type" in each]
         for mine, theirs in zip(got, sent, strict=True):
@@ -142,7 +153,7 @@ def test_an_event_of_ours_with_broken_data_is_an_error() -> None:
     reader = ANTHROPIC.reader(STREAM)
     [got] = list(reader.feed(Frame(b'{"type":"content_block_de', "content_block_delta", b"raw")))
     assert isinstance(got, Error)
-    assert got.message == "the upstream sent a content_block_delta event whose data is not JSON"
+    assert got.message == "the upstream sent a content_block_delta event that cannot be read"
     broken = wire(message("Hi")).replace(b'"text":"Hi"}}', b'"text":"H\n')
     out = flow([Deframe(), Parse(), Translate(), Reframe()], [[broken]])
     assert any(isinstance(item, Error) for item in out)
@@ -204,7 +215,7 @@ def test_the_fold_of_a_stream_unfolded_folds_the_same() -> None:
             continue
         again = answer(answer(out[0], UNFOLDED), FOLDED)
         assert msgspec.json.decode(again) == msgspec.json.decode(out[0]), case.id
-    assert cut_arguments == 3  # recorded with a tool's arguments cut: never repaired into something executable
+    assert cut_arguments == 1
 
 
 def test_arguments_stay_the_very_text() -> None:
@@ -337,7 +348,7 @@ def test_a_request_reads_and_writes_without_loss() -> None:
     request = ANTHROPIC.read_request(msgspec.json.encode(REQUEST))
     assert (request.model, request.max_tokens, request.stream) == ("m", 10, True)
     assert request.messages[0].content == "hi"
-    assert msgspec.json.decode(ANTHROPIC.write_request(request)) == REQUEST
+    assert msgspec.json.decode(ANTHROPIC.write_request(request, Target(), Ledger()).body) == REQUEST
 
 
 def test_every_recorded_request_reads_and_writes_without_loss() -> None:
@@ -349,7 +360,8 @@ def test_every_recorded_request_reads_and_writes_without_loss() -> None:
         body = msgspec.json.decode(file.read_bytes())["request"]
         if isinstance(body, dict) and "messages" in body and "model" in body:
             seen += 1
-            again = msgspec.json.decode(ANTHROPIC.write_request(ANTHROPIC.read_request(msgspec.json.encode(body))))
+            request = ANTHROPIC.read_request(msgspec.json.encode(body))
+            again = msgspec.json.decode(ANTHROPIC.write_request(request, Target(), Ledger()).body)
             assert again == {**body}, file.name
     assert seen > 100
 
@@ -389,47 +401,12 @@ def test_peek_at_what_is_no_request(body: bytes) -> None:
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "error"),
-    [
-        (
-            429,
-            '{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}',
-            Error("rate_limit", "slow", 429),
-        ),
-        (413, '{"error":{"type":"request_too_large","message":"big"}}', Error("too_large", "big", 413)),
-        (
-            500,
-            '{"type":"error","error":{"type":"api_error","message":"Overloaded"}}',
-            Error("upstream", "Overloaded", 500),
-        ),
-        (502, "<html>no</html>", Error("upstream", "<html>no</html>", 502)),
-        (500, "", Error("upstream", "the upstream answered 500 without a message", 500)),
-        (418, "{}", Error("invalid_request", "{}", 418)),
-    ],
-)
-def test_reads_errors_of_any_shape(status: int, body: str, error: Error) -> None:
-    assert ANTHROPIC.read_error(status, body.encode()) == error
-
-
-def test_a_foreign_error_body_is_quoted_shortened() -> None:
-    assert len(ANTHROPIC.read_error(502, b"x" * 100_000).message) == 500
-
-
 def test_writes_errors() -> None:
     body = msgspec.json.decode(ANTHROPIC.write_error(Error("overloaded", "busy", 529), "id1"))
     assert body == {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}, "request_id": "id1"}
     event = ANTHROPIC.write_error_event(Error("upstream", "gone"), "id1")
     assert event.startswith(b"event: error\ndata: {")
     assert event.endswith(b"}\n\n")
-
-
-def test_recorded_errors_keep_their_message() -> None:
-    for case in cases("anthropic"):
-        if case.status >= 400:
-            error = ANTHROPIC.read_error(case.status, case.body)
-            assert error.status == case.status
-            assert error.message == msgspec.json.decode(case.body)["error"]["message"]
 
 
 # ── where it is spoken ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -451,7 +428,11 @@ def test_spoken_at(method: str, path: str, name: str | None) -> None:
 
 
 def test_presents_a_token() -> None:
-    assert ANTHROPIC.credentials("secret") == [(b"x-api-key", b"secret")]
+    assert ANTHROPIC.credentials("secret", Target()) == [(b"x-api-key", b"secret")]
+    newest = Target(version="2026-10-21")
+    assert ANTHROPIC.credentials("secret", newest) == [(b"authorization", b"Bearer secret")]
+    assert ANTHROPIC.asks(newest) == [(b"anthropic-version", b"2026-10-21")]
+    assert ANTHROPIC.asks(Target()) == [(b"anthropic-version", b"2023-06-01")]
 
 
 def test_stop_without_blocks_folds() -> None:

@@ -15,9 +15,9 @@ def test_a_changed_event_is_written_anew() -> None:
     delta = TextDelta(0, "a").read_from(Frame(b"...", "content_block_delta", b"..."))
     assert isinstance(delta, TextDelta)
     changed = replace(delta, text="A")
-    out = drive([Translate()], [changed])
+    out = drive([Translate()], [*message()[:2], changed])
     data = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"A"}}'
-    assert out == [Frame(data, "content_block_delta")]
+    assert out[2:] == [Frame(data, "content_block_delta")]
 
 
 def test_an_error_of_ours_is_the_proxys_to_write() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from trioproxy import pipeline, registry, toml
 from trioproxy.cli.terminal import WIDEST, cut, wrap
-from trioproxy.config import DEFAULT_RESPONSE, TIMEOUTS, Config, Route, Secret, StageSpec, Upstream
+from trioproxy.config import DEFAULT_RESPONSE, TARGET, TIMEOUTS, Config, Route, Secret, StageSpec, Upstream
 from trioproxy.errors import ConfigError, printable
 from trioproxy.http.client import Timeouts
 from trioproxy.http.limits import Limits
@@ -51,10 +51,14 @@ def _route(route: Route, width: int) -> list[str]:
         ("response", route.response, "bytes, as they come"),
     ):
         lines += wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + ':':10}", width)
+    for subject, settings in (("models", _aliases(route)), ("asked as", _ways(upstream)), ("strict", _strict(route))):
+        if settings:
+            label = f"  {subject + ':':10}"
+            lines += wrap([cut(setting, width - len(label)) for setting in _listing(settings)], label, width)
     for name, settings in {spec.name: list(_options(spec)) for spec in (*route.request, *route.response)}.items():
         if settings:
             label = f"  {name}: "
-            lines += wrap([cut(setting, width - len(label)) for setting in settings], label, width)
+            lines += wrap([cut(setting, width - len(label)) for setting in _listing(settings)], label, width)
     return lines
 
 
@@ -75,14 +79,30 @@ def _own(upstream: Upstream) -> Iterator[str]:
 
 def _options(spec: StageSpec) -> Iterator[str]:
     """What of a stage is other than by default."""
-    changed = [
-        option
-        for option in registry.options(spec.cls)
-        if spec.options.get(option.parameter, option.default) != option.default
-    ]
-    for option in changed:
-        comma = "," if option is not changed[-1] else ""
-        yield _written(option.name, spec.options[option.parameter]) + comma
+    for option in registry.options(spec.cls):
+        if spec.options.get(option.parameter, option.default) != option.default:
+            yield _written(option.name, spec.options[option.parameter])
+
+
+def _aliases(route: Route) -> list[str]:
+    """The names of models that clients may ask for, unless it is the upstream's one model for all."""
+    aliases = {} if route.upstream.model else route.models.aliases
+    return [f"{_value(alias)} = {_value(name)}" for alias, name in aliases.items()]
+
+
+def _ways(upstream: Upstream) -> list[str]:
+    """The model and the ways that the file gives an upstream."""
+    ways = {"model": upstream.model} | {key: getattr(upstream.target, field) for key, field in TARGET.items()}
+    return [f"{key} = {_value(value)}" for key, value in ways.items() if value is not None]
+
+
+def _strict(route: Route) -> list[str]:
+    return ["what would be lost between the dialects is refused"] if route.strict else []
+
+
+def _listing(settings: Sequence[str]) -> list[str]:
+    """With a comma behind each but the last."""
+    return [*(f"{setting}," for setting in settings[:-1]), *settings[-1:]]
 
 
 def _flow(direction: str, specs: Sequence[StageSpec]) -> list[str]:

@@ -10,15 +10,17 @@ from typing import Any
 
 from trioproxy import toml
 from trioproxy.config.model import Config, Log, Replay, Route, Secret, StageSpec, Upstream
-from trioproxy.config.pipelines import DEFAULT_RESPONSE
+from trioproxy.config.pipelines import DEFAULT_REQUEST, DEFAULT_RESPONSE
 from trioproxy.config.sections import read_sections
 from trioproxy.config.table import Table
-from trioproxy.config.upstreams import SMALLEST, TIMEOUTS
+from trioproxy.config.upstreams import SMALLEST, TARGET, TIMEOUTS
 from trioproxy.errors import ConfigError, Position, Problem
 
 __all__ = [
+    "DEFAULT_REQUEST",
     "DEFAULT_RESPONSE",
     "SMALLEST",
+    "TARGET",
     "TIMEOUTS",
     "Config",
     "Log",

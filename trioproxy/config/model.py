@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from trioproxy.dialects.target import Target
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.http.server import Address
+from trioproxy.models import Models
 from trioproxy.stage import Stage
 from trioproxy.units import Seconds, Size
 
@@ -58,6 +60,9 @@ class Upstream(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, Secret], ...] = ()
     """Secrets, as keys and cookies travel in them."""
     timeouts: Timeouts = Timeouts()
+    target: Target = Target()
+    model: str | None = None
+    """What it is asked for, whatever model the client named; None: the client's, by the route's `models`."""
 
     def __str__(self) -> str:
         return self.replay.url if self.replay else f"{self.origin}{self.path}"
@@ -80,6 +85,18 @@ class Route(msgspec.Struct, frozen=True):
     upstream: Upstream
     request: tuple[StageSpec, ...] = ()
     response: tuple[StageSpec, ...] = ()
+    models: Models = msgspec.field(default_factory=Models)
+    strict: bool = False
+    """Whether a request of which something would be lost between the dialects is refused."""
+
+    @property
+    def renames(self) -> bool:
+        """Whether a model may go by another name at the upstream."""
+        return self.upstream.model is not None or bool(self.models.aliases)
+
+    def asked(self, name: str) -> str:
+        """The model the upstream is asked for when a client asks for `name`."""
+        return self.upstream.model or self.models.upstream(name)
 
     def below(self, path: str) -> str | None:
         """The path below the prefix, or None if it is not under it."""

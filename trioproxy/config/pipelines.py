@@ -12,12 +12,16 @@ from trioproxy.config.table import MISSING, Table
 from trioproxy.errors import Problem
 from trioproxy.items import Request
 
-__all__ = ["DEFAULT_RESPONSE", "Chain", "Stages", "check_answers", "read_chain"]
+__all__ = ["DEFAULT_REQUEST", "DEFAULT_RESPONSE", "Chain", "Chains", "Stages", "Usual", "check_answers", "read_chain"]
 
+DEFAULT_REQUEST: tuple[str, ...] = ("billing-nonce",)
+"""For upstreams of other dialects than Anthropic's; what goes to one of these is not read without need."""
 DEFAULT_RESPONSE = ("deframe", "parse", "signature-filter", "keepalive", "translate", "reframe")
 
 Chain = list[StageSpec] | None
 """The stages of one direction; None if a problem with them is noted."""
+Chains = tuple[Chain, Chain]
+"""The request and the response stages."""
 
 
 class Stages:
@@ -74,6 +78,23 @@ def read_chain(table: Table, direction: str, stages: Stages, default: Sequence[s
     for index, problem in problems:
         table.problem((direction, min(index, len(listed) - 1)), problem)
     return None if problems else found
+
+
+class Usual:
+    """The `[pipeline]` section: the stages of the routes that have no lists of their own."""
+
+    def __init__(self, section: Table, stages: Stages) -> None:
+        self.stages = stages
+        self._given = "request" in section.raw
+        self._request = read_chain(section, "request", stages, DEFAULT_REQUEST)
+        self._response = read_chain(section, "response", stages, DEFAULT_RESPONSE)
+        where = "response" if "response" in section.raw else "request"
+        check_answers(section, (where,), self._request, self._response)
+        section.done()
+
+    def chains(self, dialect: str) -> Chains:
+        """The stages in front of an upstream that speaks `dialect`."""
+        return self._request if self._given or dialect != "anthropic" else [], self._response
 
 
 def check_answers(table: Table, below: toml.Path, request: Chain, response: Chain) -> None:

@@ -5,55 +5,63 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trioproxy import registry, toml
+from trioproxy.config.aliases import read_models
 from trioproxy.config.model import Route, Upstream
-from trioproxy.config.pipelines import DEFAULT_RESPONSE, Chain, Stages, check_answers, read_chain
+from trioproxy.config.pipelines import DEFAULT_RESPONSE, Chains, Stages, Usual, check_answers, read_chain
 from trioproxy.config.table import Table
 from trioproxy.errors import Problem
+from trioproxy.models import Models
 
-__all__ = ["Chains", "read_routes"]
-
-Chains = tuple[Chain, Chain]
-"""The request and the response stages."""
+__all__ = ["read_routes"]
 
 
-def read_routes(root: Table, upstreams: Mapping[str, Upstream | None], stages: Stages, usual: Chains) -> list[Route]:
-    """Every route, longest prefix first; `usual` are the stages of a route that names none of its own."""
+def read_routes(root: Table, upstreams: Mapping[str, Upstream | None], usual: Usual, models: Models) -> list[Route]:
+    """Every route, longest prefix first; `usual` and `models` are for routes that have none of their own."""
     section = root.table("routes")
     if not section.raw:
         if len(upstreams) > 1 and not section.broken:
             hint = f'for instance:\n[routes]\n"/" = "{next(iter(upstreams))}"'
             where = ("routes",) if "routes" in root.raw else ("upstreams", list(upstreams)[1])
             root.problem(where, Problem("with several upstreams, [routes] must say what goes where", hint), at_key=True)
-        routes = [_route("/", upstream, usual) for upstream in upstreams.values()]
+        found = [upstream for upstream in upstreams.values() if upstream]
+        routes = [_route("/", upstream, usual.chains(upstream.dialect), models) for upstream in found]
     else:
-        routes = [_read(section, prefix, upstreams, stages, usual) for prefix in section.raw]
+        routes = [_read(section, prefix, upstreams, usual, models) for prefix in section.raw]
     return sorted((route for route in routes if route), key=lambda route: -len(route.prefix))
 
 
 def _read(
-    section: Table, prefix: str, upstreams: Mapping[str, Upstream | None], stages: Stages, usual: Chains
+    section: Table, prefix: str, upstreams: Mapping[str, Upstream | None], usual: Usual, models: Models
 ) -> Route | None:
     if not _is_prefix(prefix):
         near = f"/{prefix.strip('/')}"
         hint = "a path such as '/' or '/local', without a slash at its end"
         hint = f"did you mean '{near}'?" if _is_prefix(near) else hint
         section.problem((prefix,), Problem(f"{prefix!r} is not a route's prefix", hint), at_key=True)
-    where: toml.Path = (prefix,)
-    chains = usual
-    if section.is_table(prefix):
-        own, where = section.table(prefix), (prefix, "upstream")
-        name = own.get("upstream", str, None)
-        if "upstream" not in own.raw:
-            hint = f'"{prefix}" = {{ upstream = "{next(iter(upstreams), "mine")}" }}'
-            section.problem((prefix,), Problem(f"route '{prefix}' needs an upstream", hint), at_key=True)
-        chains = _chains(own, stages, usual)
-        own.done()
-    else:
-        name = section.get(prefix, str, None)
+    if not section.is_table(prefix):
+        upstream = _upstream(section, (prefix,), section.get(prefix, str, None), upstreams)
+        return _route(prefix, upstream, usual.chains(upstream.dialect), models) if upstream else None
+    own = section.table(prefix)
+    if "upstream" not in own.raw:
+        hint = f'"{prefix}" = {{ upstream = "{next(iter(upstreams), "mine")}" }}'
+        section.problem((prefix,), Problem(f"route '{prefix}' needs an upstream", hint), at_key=True)
+    upstream = _upstream(section, (prefix, "upstream"), own.get("upstream", str, None), upstreams)
+    chains = _chains(own, usual.stages, usual.chains(upstream.dialect if upstream else ""))
+    if "models" in own.raw:
+        models = read_models(own.table("models"))
+    strict = own.get("strict", bool, False)
+    own.known("models")
+    own.done()
+    return _route(prefix, upstream, chains, models, strict=strict) if upstream else None
+
+
+def _upstream(
+    section: Table, where: toml.Path, name: str | None, upstreams: Mapping[str, Upstream | None]
+) -> Upstream | None:
     if name is not None and name not in upstreams:
         hint = registry.did_you_mean(name, upstreams) or (f"known: {', '.join(upstreams)}" if upstreams else "")
         section.problem(where, Problem(f"there is no upstream '{name}'", hint))
-    return _route(prefix, upstreams.get(name) if name else None, chains)
+    return upstreams.get(name) if name else None
 
 
 def _chains(own: Table, stages: Stages, usual: Chains) -> Chains:
@@ -70,11 +78,11 @@ def _chains(own: Table, stages: Stages, usual: Chains) -> Chains:
     return request, response
 
 
-def _route(prefix: str, upstream: Upstream | None, chains: Chains) -> Route | None:
+def _route(prefix: str, upstream: Upstream, chains: Chains, models: Models, *, strict: bool = False) -> Route | None:
     request, response = chains
-    if upstream is None or request is None or response is None:
+    if request is None or response is None:
         return None  # why is noted
-    return Route(prefix, upstream, tuple(request), tuple(response))
+    return Route(prefix, upstream, tuple(request), tuple(response), models, strict)
 
 
 def _is_prefix(text: str) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 
+from trioproxy.config.aliases import read_models
 from trioproxy.config.model import Config, Log
-from trioproxy.config.pipelines import DEFAULT_RESPONSE, Stages, check_answers, read_chain
+from trioproxy.config.pipelines import Stages, Usual
 from trioproxy.config.routes import read_routes
-from trioproxy.config.table import Table
+from trioproxy.config.table import MISSING, Table
 from trioproxy.config.upstreams import read_upstreams
 from trioproxy.errors import Problem
 from trioproxy.http.limits import Limits
@@ -30,12 +31,8 @@ def read_sections(root: Table, file: Path) -> Config:
     directory = file.absolute().parent
     upstreams = read_upstreams(root.table("upstreams"), directory)
     stages = Stages(root.table("stages"), directory)
-    pipelines = root.table("pipeline")
-    request = read_chain(pipelines, "request", stages, ())
-    response = read_chain(pipelines, "response", stages, DEFAULT_RESPONSE)
-    check_answers(pipelines, ("response",) if "response" in pipelines.raw else ("request",), request, response)
-    pipelines.done()
-    routes = read_routes(root, upstreams, stages, (request, response))
+    usual = Usual(root.table("pipeline"), stages)
+    routes = read_routes(root, upstreams, usual, read_models(root.table("models")))
     config = Config(
         upstreams={name: upstream for name, upstream in upstreams.items() if upstream},
         routes=tuple(routes),
@@ -106,8 +103,18 @@ def _limits(table: Table) -> Limits:
 def _log(table: Table) -> Log:
     kinds = {field.name: field.type for field in msgspec.structs.fields(Log)}
     log = Log(
-        level=table.get("level", kinds["level"], "info"),
+        level=_level(table, kinds["level"]),
         format=table.get("format", kinds["format"], "auto"),
     )
     table.done()
     return log
+
+
+def _level(table: Table, kind: Any) -> Any:
+    """Variables of the environment that name a level, by old custom, do it in capitals."""
+    if "level" in table.raw:
+        value, _ = table.resolve("level")
+        if value is MISSING or (isinstance(value, str) and value.lower() in get_args(kind)):
+            table.known("level")
+            return "info" if value is MISSING else value.lower()
+    return table.get("level", kind, "info")

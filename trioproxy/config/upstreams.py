@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from trioproxy import registry
 from trioproxy.config.model import Replay, Secret, Upstream
 from trioproxy.config.table import Table
 from trioproxy.dialects import DIALECTS
+from trioproxy.dialects.target import Target
 from trioproxy.errors import Problem
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.units import Seconds, Size
 
-__all__ = ["SMALLEST", "TIMEOUTS", "read_upstreams"]
+__all__ = ["SMALLEST", "TARGET", "TIMEOUTS", "read_upstreams"]
 
 TIMEOUTS = {"connect-timeout": "connect", "first-byte-timeout": "first_byte", "idle-timeout": "between_bytes"}
 """What the file calls the fields of `Timeouts`."""
+TARGET = {field.name.replace("_", "-"): field.name for field in msgspec.structs.fields(Target) if field.name != "host"}
+"""What the file calls the fields of `Target`."""
+
+# Each field's type without None, which is what no key means.
+_KINDS: dict[str, Any] = {
+    field.name: get_args(field.type)[0] for field in msgspec.structs.fields(Target) if field.name in TARGET.values()
+}
+_KINDS["max_tokens"] = Annotated[int, msgspec.Meta(ge=1)]
+# What one dialect only has.
+_SPOKEN_IN = {"version": "anthropic", "reasoning": "openai-chat", "effort": "openai-chat"}
 
 _PACKAGE = Path(__file__).parent.parent
 _EXAMPLE = 'url = "http://127.0.0.1:3456"'
@@ -49,6 +64,11 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
     if dialect not in DIALECTS:
         hint = registry.did_you_mean(dialect, DIALECTS) or f"known: {', '.join(DIALECTS)}"
         table.problem(("dialect",), Problem(f"there is no dialect '{dialect}'", hint))
+    target = _target(table, dialect)
+    model = table.get("model", str, None)
+    if model is not None and (not model.strip() or "*" in model):
+        hint = 'model = "qwen3-coder"; for more than one name there is [models]'
+        table.problem(("model",), Problem(f"model: Expected the name of one model, got {model!r}", hint))
     headers = _headers(table.table("headers"))
     usual = Timeouts()
     timeouts = Timeouts(**{field: table.get_positive(key, getattr(usual, field)) for key, field in TIMEOUTS.items()})
@@ -67,7 +87,18 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
     table.done()
     if not origin and not replay:
         return None
-    return Upstream(name, dialect, origin, path, replay, token, headers, timeouts)
+    target = replace(target, host=origin.host if origin else "")
+    return Upstream(name, dialect, origin, path, replay, token, headers, timeouts, target, model)
+
+
+def _target(table: Table, dialect: str) -> Target:
+    for key, owner in _SPOKEN_IN.items():
+        if key in table.raw and dialect in DIALECTS and dialect != owner:
+            hint = f'take it out, or if that is what the upstream speaks: dialect = "{owner}"'
+            problem = Problem(f"{key}: only for upstreams of the dialect '{owner}', and this one is '{dialect}'", hint)
+            table.problem((key,), problem, at_key=True)
+    ways: dict[str, Any] = {field: table.get(key, _KINDS[field], None) for key, field in TARGET.items()}
+    return Target(**ways)
 
 
 def _headers(table: Table) -> tuple[tuple[str, Secret], ...]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 __all__ = ["BUILT_IN"]
 
 BUILT_IN: Mapping[str, str] = {
+    "quota-probe": "trioproxy.stages.quota_probe:QuotaProbe",
+    "billing-nonce": "trioproxy.stages.billing_nonce:BillingNonce",
     "deframe": "trioproxy.stages.deframe:Deframe",
     "parse": "trioproxy.stages.parse:Parse",
     "signature-filter": "trioproxy.stages.signature_filter:SignatureFilter",

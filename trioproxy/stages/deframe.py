@@ -49,6 +49,9 @@ class Deframe(Stage[bytes, Frame | Error]):
             # The usual case: whole events, no CR. What follows the last blank line is the rest.
             *blocks, rest = chunk.split(b"\n\n")
             for block in blocks:
+                if block[:6] == b"data: " and not self._first and b"\n" not in block:
+                    frames.append(Frame(block[6:], "", block + b"\n\n"))
+                    continue
                 event, separator, data = block.partition(b"\ndata: ")
                 if (
                     separator

@@ -4,54 +4,129 @@ Source: platform.claude.com/docs/en/api/messages and …/build-with-claude/strea
 is in the tests' recordings.
 """
 
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
 import msgspec
 
-from trioproxy.dialects.anthropic.errors import read_error, write_error, write_error_event
+from trioproxy.dialects.anthropic.errors import write_error, write_error_event
+from trioproxy.dialects.anthropic.fit import fit
 from trioproxy.dialects.anthropic.reader import Reader
 from trioproxy.dialects.anthropic.request import read_request, write_request
-from trioproxy.dialects.anthropic.writer import FoldWriter, StreamWriter
+from trioproxy.dialects.anthropic.writer import Fold, StreamWriter
+from trioproxy.dialects.fold import FoldWriter
+from trioproxy.dialects.models import Model
 from trioproxy.dialects.peek import BAD_JSON, Peek
+from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
+from trioproxy.ledger import Ledger
 from trioproxy.stage import Exchange, Stage
 
 __all__ = ["Anthropic"]
 
-_PEEK = msgspec.json.Decoder(Peek)
+
+class _Peek(msgspec.Struct):
+    model: str = ""
+    stream: bool = False
+
+
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+_PEEK = msgspec.json.Decoder(_Peek)
+_VERSION = "2023-06-01"  # what is spoken where nobody says otherwise: under it everything a client may say is valid
 
 
 class Anthropic:
     """See `Dialect` for what each method takes and gives."""
 
     name = "anthropic"
-    paths = frozenset({"/v1/messages"})
+    paths = ("/v1/messages",)
+    beside = ("/v1/messages/", "/v1/complete", "/v1/files", "/v1/skills", "/v1/organizations", "/api/")
 
     def peek(self, body: bytes, /) -> Peek | None:
         try:
-            return _PEEK.decode(body)
+            wire = _PEEK.decode(body)
         except BAD_JSON:
             return None
+        return Peek(wire.model, wire.stream)
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
 
-    def write_request(self, request: Request, /) -> bytes:
-        return write_request(request)
+    def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
+        return fit(request, target, ledger)
+
+    def write_request(self, request: Request, target: Target, ledger: Ledger, /) -> Written:
+        return write_request(request, target, ledger)
 
     def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
-        return Reader(expects_answer=not exchange.answered_here)
+        return Reader(exchange)
 
     def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]:
-        same = exchange.upstream_dialect == self.name
-        return StreamWriter(same_dialect=same) if exchange.stream else FoldWriter(limit=exchange.event_limit)
+        same = exchange.upstream_dialect == self.name and not exchange.answered_here
+        if exchange.stream:
+            return StreamWriter(exchange, same=same)
+        shown = exchange.model if exchange.model != exchange.upstream_model else ""
+        return FoldWriter(Fold(exchange, same=same), same=same, limit=exchange.event_limit, model=shown)
 
-    def credentials(self, token: str, /) -> list[tuple[bytes, bytes]]:
+    def credentials(self, token: str, target: Target, /) -> list[tuple[bytes, bytes]]:
+        if target.version == "2026-10-21":
+            return [(b"authorization", b"Bearer " + token.encode("ascii"))]
         return [(b"x-api-key", token.encode("ascii"))]
 
-    def read_error(self, status: int, body: bytes, /) -> Error:
-        return read_error(status, body)
+    def asks(self, target: Target, /) -> list[tuple[bytes, bytes]]:
+        return [(b"anthropic-version", (target.version or _VERSION).encode())]
 
     def write_error(self, error: Error, request_id: str, /) -> bytes:
         return write_error(error, request_id)
 
     def write_error_event(self, error: Error, request_id: str, /) -> bytes:
         return write_error_event(error, request_id)
+
+    def read_models(self, body: bytes, /) -> list[Model]:
+        return [
+            Model(
+                str(each["id"]),
+                str(each.get("display_name") or ""),
+                _seconds(each.get("created_at")),
+                _count(each.get("max_input_tokens")),
+                _count(each.get("max_tokens")),
+            )
+            for each in msgspec.json.decode(body, type=_Models).data
+            if each.get("id")
+        ]
+
+    def write_model(self, model: Model, /) -> bytes:
+        return msgspec.json.encode(_write_model(model))
+
+    def write_models(self, models: Iterable[Model], /) -> bytes:
+        data = [_write_model(model) for model in models]
+        ids = [each["id"] for each in data] or [None]
+        return msgspec.json.encode({"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]})
+
+
+def _write_model(model: Model) -> dict[str, Any]:
+    created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    wire = {"type": "model", "id": model.id, "display_name": model.name or model.id, "created_at": created}
+    limits = {"max_input_tokens": model.context, "max_tokens": model.answer}
+    return wire | {key: value for key, value in limits.items() if value is not None}
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+def _seconds(value: object) -> int:
+    if not isinstance(value, str) or not _DATE.match(value):
+        return 0
+    try:
+        return max(0, int(datetime.fromisoformat(value[:19] + "+00:00").timestamp()))
+    except ValueError:
+        return 0
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None

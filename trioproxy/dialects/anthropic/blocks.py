@@ -1,13 +1,14 @@
 """Content blocks ⇄ Anthropic's wire objects. A block that does not read as its type becomes an `OtherBlock`, whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from trioproxy.dialects.extra import difference, merge
-from trioproxy.items import Block, OtherBlock, RedactedThinking, Text, Thinking, ToolUse
+from trioproxy.items import Block, Image, OtherBlock, RedactedThinking, Text, Thinking, ToolResult, ToolUse
 
-__all__ = ["read_block", "write_block"]
+__all__ = ["read_block", "read_content", "write_block", "write_content"]
 
 Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is the provider's
 
@@ -16,8 +17,14 @@ _TYPES: dict[str, type[Block]] = {
     "thinking": Thinking,
     "redacted_thinking": RedactedThinking,
     "tool_use": ToolUse,
+    "tool_result": ToolResult,
+    "image": Image,
 }
 _NAMES = {cls: name for name, cls in _TYPES.items()}
+_SOURCES: dict[str, Callable[[Wire], Wire]] = {
+    "base64": lambda source: {"media_type": source["media_type"], "data": source["data"]},
+    "url": lambda source: {"url": source["url"]},
+}
 
 
 def read_block(wire: Wire) -> Block:
@@ -25,11 +32,16 @@ def read_block(wire: Wire) -> Block:
     kind = wire.get("type")
     cls = _TYPES.get(kind) if isinstance(kind, str) else None
     fields = {key: wire[key] for key in cls.__struct_fields__ if key in wire and key != "extra"} if cls else {}
-    if cls is ToolUse and "input" in fields:
-        fields["input"] = msgspec.json.encode(fields["input"]).decode()
     try:
+        if cls is ToolUse and "input" in fields:
+            fields["input"] = msgspec.json.encode(fields["input"]).decode()
+        elif cls is Image:
+            fields = _SOURCES[wire["source"]["type"]](wire["source"])
+        content = fields.pop("content", None) if cls is ToolResult else None
         block = msgspec.convert(fields, cls) if cls else None
-    except msgspec.ValidationError:
+        if isinstance(block, ToolResult) and content is not None:
+            block = msgspec.structs.replace(block, content=read_content(content))
+    except (ValueError, KeyError, TypeError, AttributeError):  # msgspec's own is a ValueError
         block = None
     if block is None:
         return OtherBlock(kind=kind if isinstance(kind, str) else "", extra=wire)
@@ -37,14 +49,31 @@ def read_block(wire: Wire) -> Block:
     return msgspec.structs.replace(block, extra=extra) if extra else block
 
 
+def read_content(wire: Any) -> str | tuple[Block, ...]:
+    """Text, or a list of blocks. Raises `TypeError` and the like for anything else."""
+    return wire if isinstance(wire, str) else tuple(read_block(dict(block.items())) for block in list(wire))
+
+
+def write_content(content: str | tuple[Block, ...]) -> str | list[Wire]:
+    return content if isinstance(content, str) else [write_block(block) for block in content]
+
+
 def write_block(block: Block) -> Wire:
     """The wire object of `block`."""
     if isinstance(block, OtherBlock):
         return block.extra
+    if isinstance(block, Image):
+        inline = {"type": "base64", "media_type": block.media_type, "data": block.data}
+        source = {"type": "url", "url": block.url} if block.url else inline
+        return merge({"type": "image", "source": source}, block.extra)
     known: Wire = {"type": _NAMES[type(block)]}
     for key in block.__struct_fields__:
         if key != "extra":
             known[key] = getattr(block, key)
+    if isinstance(block, ToolResult):
+        known = {key: value for key, value in known.items() if value is not None}
+        if block.content is not None:
+            known["content"] = write_content(block.content)
     if isinstance(block, ToolUse):
         known["input"] = msgspec.Raw(block.input.encode())
     return merge(known, block.extra)

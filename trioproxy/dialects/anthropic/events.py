@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.anthropic.blocks import read_block, write_block
-from trioproxy.dialects.anthropic.errors import ERROR_KINDS, ERROR_NAMES, ERROR_STATUS
+from trioproxy.dialects.anthropic.errors import inner
+from trioproxy.dialects.errors import read_error_object
 from trioproxy.dialects.extra import difference, merge
 from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import (
@@ -144,11 +145,10 @@ def _read_message_delta(wire: Wire) -> Event:
 
 
 def _read_error(wire: Wire) -> Event:
-    inner = wire["error"]
-    if isinstance(inner, str):
-        inner = {"message": inner}
-    name, message = _str(inner.get("type") or ""), _str(inner.get("message") or inner.get("type") or "no message")
-    return Error(ERROR_KINDS.get(name, "upstream"), message, ERROR_STATUS.get(name, 502))
+    error = read_error_object(wire)
+    if error is None:
+        raise KeyError("error")
+    return error
 
 
 _DELTAS: dict[str, tuple[Callable[[int, str], Event], str]] = {
@@ -208,5 +208,5 @@ _WRITE: dict[type[Event], Callable[[Any], Wire]] = {
     MessageDelta: _write_message_delta,
     MessageStop: lambda e: {"type": "message_stop"},
     Ping: lambda e: {"type": "ping"},
-    Error: lambda e: {"type": "error", "error": {"type": ERROR_NAMES[e.kind], "message": e.message}},
+    Error: lambda e: {"type": "error", "error": inner(e)},
 }

@@ -35,7 +35,7 @@ from trioproxy.items import (
     Unknown,
     Usage,
 )
-from trioproxy.stage import Stage
+from trioproxy.stage import Exchange, Stage
 
 __all__ = ["Reader"]
 
@@ -45,9 +45,11 @@ Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is t
 class Reader(Stage[Frame, Event]):
     """Reads one answer: a stream of frames, or one whole body unfolded into the events its stream would have had."""
 
-    def __init__(self, *, expects_answer: bool = True) -> None:
+    def __init__(self, exchange: Exchange) -> None:
+        self._renamed = exchange.renamed
+        self._same = exchange.client_dialect == exchange.upstream_dialect
         self._begun = False
-        self._done = not expects_answer
+        self._done = exchange.answered_here  # then no answer is to come
         self._errors = 0
 
     def feed(self, frame: Frame, /) -> Iterable[Event]:
@@ -79,7 +81,18 @@ class Reader(Stage[Frame, Event]):
         elif isinstance(event, MessageStop | Error):
             self._done = True
             self._errors += isinstance(event, Error)
+        if event is None and not self._same and frame.event in _OURS:
+            return _broken(frame)  # what cannot be read cannot be translated, and must not be left out unseen
+        if isinstance(event, BlockStart) and self._renamed:
+            event = self._named(event)
         return (event or Unknown(frame.event, frame.data)).read_from(frame)
+
+    def _named(self, event: BlockStart) -> BlockStart:
+        """A tool call, by the name that the client knows."""
+        block = event.block
+        if not isinstance(block, ToolUse) or block.name not in self._renamed:
+            return event
+        return msgspec.structs.replace(event, block=msgspec.structs.replace(block, name=self._renamed[block.name]))
 
     def _unfold(self, frame: Frame) -> Iterator[Event]:
         self._done = True
@@ -93,7 +106,8 @@ class Reader(Stage[Frame, Event]):
         except msgspec.ValidationError:
             events = [Unknown("", frame.data)]
         for event in events:
-            yield event.read_from(frame, parts=len(events))
+            named = self._named(event) if self._renamed and isinstance(event, BlockStart) else event
+            yield named.read_from(frame, parts=len(events))
 
 
 _OURS = frozenset({"message_start", "content_block_start", "content_block_delta", "content_block_stop"}) | frozenset(
@@ -102,7 +116,7 @@ _OURS = frozenset({"message_start", "content_block_start", "content_block_delta"
 
 
 def _broken(frame: Frame) -> Error:
-    return Error("upstream", f"the upstream sent a {frame.event} event whose data is not JSON", 502)
+    return Error("upstream", f"the upstream sent a {frame.event} event that cannot be read", 502)
 
 
 class _Inputs(msgspec.Struct):

@@ -5,10 +5,14 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.anthropic.blocks import read_block, write_block
+from trioproxy.dialects.anthropic.fit import fit
+from trioproxy.dialects.anthropic.translate import translated
 from trioproxy.dialects.extra import difference, merge
-from trioproxy.dialects.peek import BAD_JSON
+from trioproxy.dialects.peek import BAD_JSON, decode
+from trioproxy.dialects.target import Target, Written
 from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Error, Message, Request
+from trioproxy.ledger import Ledger
 
 __all__ = ["read_request", "write_request"]
 
@@ -34,7 +38,7 @@ class _Body(msgspec.Struct):
 def read_request(body: bytes) -> Request:
     """Raises `ProxyError` (invalid_request) that says what is wrong with the body."""
     try:
-        wire = msgspec.json.decode(body)
+        wire, _ = decode(body)  # cut emoji are mended (H124)
         known = msgspec.convert(wire, _Body)
     except BAD_JSON as exc:
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
@@ -49,20 +53,32 @@ def read_request(body: bytes) -> Request:
         stream=known.stream,
         tools=tuple(known.tools or ()),
     )
-    extra = difference(wire, _write_known(request))
+    beside = {key: value for key, value in wire.items() if key != "messages"}  # of which each keeps its own extra
+    extra = difference(beside, _write_known(msgspec.structs.replace(request, messages=())))
     return msgspec.structs.replace(request, extra=extra) if extra else request
 
 
-def write_request(request: Request) -> bytes:
-    """The body; `messages` come last, so that what rarely changes makes a common prefix."""
+def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
+    """The body; `messages` come last, so that what rarely changes makes a common prefix (hazard H123).
+
+    A request that was read here is written as it was; one of another dialect as the API takes it.
+    """
+    names = None
+    if request.source is not None and request.source.dialect != "anthropic":
+        request, names = translated(request, target, ledger)
+    request = fit(request, target, ledger)
     known = _write_known(request)
     messages = known.pop("messages")
-    return msgspec.json.encode(merge(known, request.extra) | {"messages": messages})
+    try:
+        body = msgspec.json.encode(merge(known, request.extra) | {"messages": messages})
+    except RecursionError as exc:
+        raise ProxyError(Error("invalid_request", "the request is nested too deeply", 400)) from exc
+    return Written(body, names.renamed if names else {})
 
 
 def _read_message(message: _Message, wire: Wire) -> Message:
     content = _read_content(message.content)
-    extra = difference(wire, {"role": None, "content": None})
+    extra = {key: value for key, value in wire.items() if key not in ("role", "content")}
     return Message(message.role, "" if content is None else content, extra)
 
 

@@ -1,16 +1,19 @@
 """Events → frames: what the `translate` stage is for an Anthropic client.
 
-An event that still knows the frame it was read from, in the same dialect, leaves as that frame. An error of ours is
-passed on as it is: the proxy gives it the right HTTP status, or ends the stream with it.
+Every event goes through the state machine of `legal`. One that it leaves alone and that still knows the frame it was
+read from, in the same dialect, leaves as that frame. An error of ours is passed on as it is: the proxy gives it the
+right HTTP status, or ends the stream with it.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from trioproxy.dialects.anthropic.blocks import write_block
 from trioproxy.dialects.anthropic.events import write_event
+from trioproxy.dialects.anthropic.legal import Legal
 from trioproxy.dialects.extra import merge
 from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import (
@@ -22,94 +25,108 @@ from trioproxy.items import (
     MessageStart,
     OtherDelta,
     SignatureDelta,
+    Text,
     TextDelta,
+    Thinking,
     ThinkingDelta,
     ToolInputDelta,
+    ToolUse,
     Unknown,
+    Usage,
+    replace,
 )
-from trioproxy.stage import Stage
+from trioproxy.stage import Exchange, Stage
 
-__all__ = ["FoldWriter", "StreamWriter"]
+__all__ = ["Fold", "StreamWriter"]
 
 Wire = dict[str, Any]  # a JSON object as it goes out; `Any` because its inside is the provider's
 
+# The deltas that make up a stream, each with the block it fills: the state machine is asked only about the others.
+_USUAL: dict[type[Event], type] = {
+    TextDelta: Text,
+    ThinkingDelta: Thinking,
+    SignatureDelta: Thinking,
+    ToolInputDelta: ToolUse,
+}
+_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class _Start:
+    """How an answer's message_start is to look: `model` as the client named it, an id as the API's are."""
+
+    def __init__(self, exchange: Exchange, *, same: bool) -> None:
+        self._same, self._usage = same, Usage(exchange.input_tokens, 0)
+        asked = exchange.model if not same or exchange.model != exchange.upstream_model else ""
+        self._model, self._id = asked, f"msg_{exchange.id}"
+
+    def __call__(self, event: MessageStart) -> MessageStart:
+        changed = replace(event, model=self._model) if self._model and self._model != event.model else event
+        if self._same:
+            return changed
+        id = event.id if event.id.startswith("msg_") else f"msg_{event.id}" if event.id else self._id
+        return replace(changed, id=_FORBIDDEN.sub("_", id), usage=event.usage if any_tokens(event) else self._usage)
+
+
+def any_tokens(event: MessageStart) -> bool:
+    return bool(event.usage.input_tokens or event.usage.output_tokens)
+
 
 class StreamWriter(Stage[Event, Frame | Error]):
-    """Writes a stream of server-sent events."""
+    """Writes a stream of server-sent events. `same`: the upstream speaks Anthropic too."""
 
-    def __init__(self, *, same_dialect: bool = True) -> None:
-        self._same = same_dialect
-
-    def feed(self, event: Event, /) -> Iterable[Frame | Error]:
-        frame = event.frame
-        if frame is not None and self._same and not frame.whole:
-            return (frame,)
-        if isinstance(event, Error):
-            return (event,)
-        if isinstance(event, Unknown):
-            if frame is not None and frame.whole:
-                return (Error("upstream", "the upstream answered with JSON that is no message", 502),)
-            return (Frame(event.data, event.name),) if event.data else ()
-        wire = write_event(event)
-        return (Frame(msgspec.json.encode(wire), wire["type"]),)
-
-
-class FoldWriter(Stage[Event, Frame | Error]):
-    """Writes one whole body in `close`: the fold of the stream. `limit` (bytes) bounds what it gathers.
-
-    A whole body whose events all arrive unchanged leaves as that very body, byte for byte.
-    """
-
-    def __init__(self, *, limit: int = 16 * 1024 * 1024) -> None:
-        self._limit = limit
-        self._gathered = 0
-        self._fold = Fold()
-        self._source: Frame | None = None  # the whole body that every event so far was unfolded from
-        self._missing = 0  # how many of its events have not come yet
-        self._begun = self._done = False
+    def __init__(self, exchange: Exchange, *, same: bool) -> None:
+        self._same = same
+        self._legal = Legal(same=same, limit=exchange.event_limit)
+        self._start = _Start(exchange, same=same)
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
-        if self._done:
-            return
-        frame = event.frame if event.frame is not None and event.frame.whole else None
-        if not self._begun:
-            self._begun, self._source, self._missing = True, frame, event.parts
-        if frame is None or frame is not self._source:
-            self._source = None
-        self._missing -= 1
-        self._gathered += _size(event)
-        fault = _fault(event) if frame is None else None
-        if frame is not None and isinstance(event, Unknown | Error):
-            self._done = True  # no message, and nothing to fold: the body goes out as it came
-            yield frame
-        elif isinstance(event, Error) or fault is not None or self._gathered > self._limit:
-            self._done = True
-            large = Error("upstream", f"the upstream's answer is larger than {self._limit} bytes", 502)
-            yield event if isinstance(event, Error) else fault or large
-        else:
-            self._fold.add(event)
+        legal, wanted = self._legal, _USUAL.get(type(event))
+        if wanted is None or legal.kind is not wanted or legal.open != event.index or legal.shift:  # type: ignore[attr-defined]
+            return self._mended(event)
+        if self._same and event.frame is not None and not event.frame.whole:
+            return (event.frame,)
+        return (_frame(event),)
 
-    def close(self) -> Iterable[Frame | Error]:
-        if self._done or not self._begun:
-            return
-        if self._source is not None and not self._missing:
-            yield self._source
-            return
-        try:
-            wire = self._fold.message()
-            if wire is not None:
-                yield Frame(msgspec.json.encode(wire), whole=True)
-        except (*BAD_JSON, UnicodeEncodeError):
-            yield Error("upstream", "the upstream ended in the middle of a tool's arguments", 502)
+    def _mended(self, event: Event) -> Iterator[Frame | Error]:
+        for each in self._legal.feed(event):
+            known = self._start(each) if isinstance(each, MessageStart) else each
+            frame = known.frame if self._same else None
+            if frame is not None and not frame.whole:
+                yield frame
+            elif isinstance(known, Error):
+                yield known
+            elif not isinstance(known, Unknown):
+                yield _frame(known)
+            elif frame is not None:
+                yield Error("upstream", "the upstream answered with JSON that is no message", 502)
+            elif known.data and known.frame is None:
+                yield Frame(known.data, known.name)  # a stage's own
+
+
+# The usual deltas as JSON around their text: of these only the text itself has to be encoded.
+_AROUND: dict[type[Event], str] = {
+    TextDelta: '{"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":',
+    ThinkingDelta: '{"type":"content_block_delta","index":%d,"delta":{"type":"thinking_delta","thinking":',
+    ToolInputDelta: '{"type":"content_block_delta","index":%d,"delta":{"type":"input_json_delta","partial_json":',
+}
+
+
+def _frame(event: Event) -> Frame:
+    around = _AROUND.get(type(event))
+    if around is not None and not event.extra:  # type: ignore[attr-defined]  # all in the table have it
+        index, text, _ = msgspec.structs.astuple(event)
+        return Frame((around % index).encode() + msgspec.json.encode(text) + b"}}", "content_block_delta")
+    wire = write_event(event)
+    return Frame(msgspec.json.encode(wire), wire["type"])
 
 
 # The names of the events that make up a message: one of these that could not be read leaves a hole in the fold.
 _PARTS = frozenset({"message_start", "content_block_start", "content_block_delta", "message_delta"})
 
 
-def _fault(event: Event) -> Error | None:
+def _fault(event: Unknown) -> Error | None:
     """An event that is part of the message and cannot be read must not be left out of the fold unseen."""
-    if not isinstance(event, Unknown) or not event.data or event.data.strip() == b"[DONE]":
+    if not event.data or event.data.strip() == b"[DONE]":
         return None
     try:
         wire = msgspec.json.decode(event.data)
@@ -124,15 +141,27 @@ def _fault(event: Event) -> Error | None:
 class Fold:
     """The message a stream of events amounts to. Several messages fold into one: the blocks of all, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: Exchange, *, same: bool) -> None:
+        self._same = same
+        self._legal = Legal(same=same, limit=exchange.event_limit)
+        self._start = _Start(exchange, same=same)
         self._message: Wire | None = None
         self._blocks: list[_Filling] = []
         self._open: dict[int, _Filling] = {}
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event, /) -> Error | None:
+        if isinstance(event, Unknown):
+            return _fault(event) if self._same else None
+        for each in self._legal.feed(event):
+            if isinstance(each, Error):
+                return each
+            self._add(each)
+        return None
+
+    def _add(self, event: Event) -> None:
         match event:
             case MessageStart():
-                message = write_event(event)["message"]
+                message = write_event(self._start(event))["message"]
                 self._blocks += map(_Filling, message.pop("content"))
                 self._message = message if self._message is None else merge(message, self._message)
                 self._open.clear()
@@ -141,17 +170,30 @@ class Fold:
                 self._blocks.append(self._open[event.index])
             case MessageDelta() if self._message is not None:
                 wire = write_event(event)
-                usage = (self._message.get("usage") or {}) | wire.pop("usage")
+                usage = _object(self._message.get("usage")) | _object(wire.pop("usage"))
                 wire.pop("type")
                 self._message |= wire.pop("delta") | wire | {"usage": usage}
             case TextDelta() | ThinkingDelta() | SignatureDelta() | ToolInputDelta() | OtherDelta():
                 if event.index in self._open:
                     self._open[event.index].add(write_event(event)["delta"])
 
-    def message(self) -> Wire | None:
-        """The message, or None if none began. Raises `msgspec.DecodeError` if a tool's arguments are cut."""
-        content = [filling.block() for filling in self._blocks]
-        return None if self._message is None else self._message | {"content": content}
+    def whole(self) -> bytes | Error | None:
+        """The message, or None if none began. Raises `msgspec.DecodeError` if a tool's arguments are cut.
+
+        Cut off by the limit of tokens, or by a stop sequence, is another thing: the call that was cut is left out, and
+        `stop_reason` says why. Claude Code insists on a block, so that one without any gets an empty text.
+        """
+        if self._message is None:
+            return None
+        blocks = self._blocks
+        if self._message.get("stop_reason") in ("max_tokens", "stop_sequence") and blocks and blocks[-1].cut:
+            blocks = blocks[:-1] or ([] if self._same else [_Filling({"type": "text", "text": ""})])
+        return msgspec.json.encode(self._message | {"content": [filling.block() for filling in blocks]})
+
+
+def _object(value: Any) -> Wire:
+    """What a provider says of usage, if it is what it should be."""
+    return value if isinstance(value, dict) else {}
 
 
 class _Filling:
@@ -173,8 +215,17 @@ class _Filling:
             else:
                 self._start[key] = value
 
+    @property
+    def cut(self) -> bool:
+        """Whether it is a tool call whose arguments are no JSON."""
+        try:
+            self.block()
+        except BAD_JSON:
+            return True
+        return False
+
     def block(self) -> Wire:
-        block = self._start
+        block = dict(self._start)
         for key, pieces in self._pieces.items():
             text = "".join(pieces)
             if key != "input":
@@ -183,17 +234,3 @@ class _Filling:
                 msgspec.json.decode(text)  # whole, or an error: never repaired into something executable
                 block[key] = msgspec.Raw(text.encode())
         return block
-
-
-def _size(event: Event) -> int:
-    """Roughly the bytes an event adds to what is gathered."""
-    match event:
-        case TextDelta():
-            return len(event.text)
-        case ThinkingDelta():
-            return len(event.thinking)
-        case SignatureDelta():
-            return len(event.signature)
-        case ToolInputDelta():
-            return len(event.partial_json)
-    return len(event.frame.data) if event.frame and not event.frame.whole else 64

@@ -1,0 +1,44 @@
+"""OpenAI chat streams for tests: made of chunks, and an upstream that sends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trioproxy import Exchange
+
+# Who asks, and what the upstream speaks: client first.
+A_ON_C = Exchange(id="test", upstream_dialect="openai-chat", model="claude-test", upstream_model="gpt-test")
+A_ON_C_WHOLE = msgspec.structs.replace(A_ON_C, stream=False)
+C_ON_A = Exchange(id="test", client_dialect="openai-chat", model="gpt-test", upstream_model="claude-test", created=1)
+C_ON_A_WHOLE = msgspec.structs.replace(C_ON_A, stream=False)
+C_ON_C = Exchange(id="test", client_dialect="openai-chat", upstream_dialect="openai-chat")
+
+
+def data(value: Any) -> bytes:
+    """A frame."""
+    return b"data: " + (value if isinstance(value, bytes) else msgspec.json.encode(value)) + b"\n\n"
+
+
+def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+    """A chunk with one choice."""
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-test"}
+    return data(head | {"choices": [choice]} | more)
+
+
+def call(index: int | None, arguments: str | None = None, *, id: str | None = None, name: str | None = None) -> bytes:
+    """A chunk with a fragment of a tool call; what is None is not there."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    fragment = {"index": index, "id": id, "type": "function" if id else None, "function": function}
+    return chunk({"tool_calls": [{key: value for key, value in fragment.items() if value is not None}]})
+
+
+USAGE = data({"id": "chatcmpl-1", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}})
+DONE = data(b"[DONE]")
+
+
+def stream(*chunks: bytes, finish: str = "stop") -> bytes:
+    """A whole stream as OpenAI sends it."""
+    return b"".join([chunk({"role": "assistant", "content": ""}), *chunks, chunk(finish=finish), USAGE, DONE])

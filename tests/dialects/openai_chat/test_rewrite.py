@@ -1,0 +1,98 @@
+"""A chat request for a chat upstream, changed by stages: only what they changed changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioproxy.dialects.openai_chat.read_request import read_request
+from trioproxy.dialects.openai_chat.rewrite import rewrite
+from trioproxy.dialects.target import Target
+from trioproxy.items import Message, Request, Text, ToolResult, ToolUse, replace
+
+CALL = {"id": "functions.add:0", "type": "function", "function": {"name": "add", "arguments": '{"b":1, "a":2}'}}
+BODY: dict[str, Any] = {
+    "seed": 7,
+    "model": "gpt",
+    "messages": [
+        {"role": "developer", "content": "be brief", "name": "boss"},
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": [{"type": "text", "text": "hi", "odd": True}], "name": "ann"},
+        {"role": "user", "content": "again"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "hm"},
+        {"role": "tool", "tool_call_id": "functions.add:0", "content": [{"type": "text", "text": "3"}]},
+        {"role": "assistant", "content": None, "audio": {"id": "a"}},
+    ],
+    "tools": [{"type": "function", "function": {"name": "add", "parameters": {"z": 1, "a": 2}}, "odd": 1}],
+    "temperature": 1.9,
+}
+REQUEST = read_request(msgspec.json.encode(BODY))
+
+
+def rewritten(request: Request) -> Any:
+    assert request.source is not None
+    return msgspec.json.decode(rewrite(request, request.source, Target()).body)
+
+
+def changed(index: int, message: Message | None) -> Any:
+    """The messages as they go out, with one of them changed, or gone."""
+    messages = [*REQUEST.messages[:index], *([message] if message else []), *REQUEST.messages[index + 1 :]]
+    got = rewritten(replace(REQUEST, messages=tuple(messages)))
+    assert got | {"messages": None} == BODY | {"messages": None}
+    return got["messages"]
+
+
+def test_what_nobody_changed_stays() -> None:
+    assert rewritten(REQUEST) == BODY
+
+
+def test_a_changed_field_beside_the_messages() -> None:
+    assert rewritten(replace(REQUEST, model="other", max_tokens=5)) == BODY | {"model": "other", "max_tokens": 5}
+
+
+def test_a_changed_text() -> None:
+    sent = BODY["messages"]
+    assert changed(0, Message("user", (Text(text="hello"),))) == [
+        *sent[:2],
+        {"role": "user", "content": "hello", "name": "ann"},
+        *sent[3:],
+    ]
+    assert changed(1, Message("user", "never"))[3] == {"role": "user", "content": "never"}
+
+
+def test_a_changed_call_and_its_result() -> None:
+    call = REQUEST.messages[2].content[0]
+    assert isinstance(call, ToolUse)
+    got = changed(2, Message("assistant", (replace(call, name="sum"),)))[4]
+    assert got["tool_calls"][0] == CALL | {"function": {"name": "sum", "arguments": '{"b":1, "a":2}'}}
+    assert got["reasoning_content"] == "hm"
+    result = REQUEST.messages[3].content[0]
+    assert isinstance(result, ToolResult)
+    assert changed(3, Message("user", (replace(result, content="4"),)))[5] == {
+        "role": "tool",
+        "tool_call_id": "functions.add:0",
+        "content": "4",
+    }
+
+
+def test_a_message_less_and_one_more() -> None:
+    sent = BODY["messages"]
+    assert changed(1, None) == [*sent[:3], *sent[4:]]
+    more = (*REQUEST.messages[:1], Message("user", "new"), *REQUEST.messages[1:])
+    got = rewritten(replace(REQUEST, messages=more))["messages"]
+    assert got == [*sent[:3], {"role": "user", "content": "new"}, *sent[3:]]
+
+
+def test_a_changed_system_prompt() -> None:
+    got = rewritten(replace(REQUEST, system="new"))["messages"]
+    assert got == [{"role": "developer", "content": "new"}, *BODY["messages"][2:]]
+    assert rewritten(replace(REQUEST, system=None))["messages"] == BODY["messages"][2:]
+
+
+@given(st.permutations(range(len(REQUEST.messages))), st.integers(0, len(REQUEST.messages)))
+def test_any_choice_of_messages_can_be_written(order: list[int], count: int) -> None:
+    chosen = tuple(REQUEST.messages[index] for index in order[:count])
+    assert rewritten(replace(REQUEST, messages=chosen))["messages"][:2] == BODY["messages"][:2]

@@ -1,0 +1,261 @@
+"""Writing OpenAI chat answers: recordings of Anthropic's through the whole chain, and the odd ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.anthropic import METADATA, flow, message, texts, wire
+from tests.chat import C_ON_A, C_ON_A_WHOLE, C_ON_C, chunk, data, stream
+from tests.corpus import streams, wholes
+from trioproxy.items import (
+    BlockStart,
+    BlockStop,
+    Error,
+    Event,
+    Frame,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    OtherBlock,
+    OtherDelta,
+    Ping,
+    RedactedThinking,
+    SignatureDelta,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolInputDelta,
+    ToolUse,
+    Unknown,
+    Usage,
+    replace,
+)
+from trioproxy.ledger import Ledger
+from trioproxy.stage import Exchange, Stage
+from trioproxy.stages.deframe import Deframe
+from trioproxy.stages.parse import Parse
+from trioproxy.stages.reframe import Reframe
+from trioproxy.stages.translate import Translate
+
+
+def fresh(exchange: Exchange) -> Exchange:
+    return replace(exchange, ledger=Ledger())
+
+
+def written(*events: Event, exchange: Exchange = C_ON_A) -> list[Any]:
+    """The chunks, and "[DONE]"."""
+    out = b"".join(flow([Translate(), Reframe()], [list(events)], exchange))
+    frames = [frame.removeprefix(b"data: ") for frame in out.split(b"\n\n") if frame]
+    return [frame if not frame.startswith(b"{") else msgspec.json.decode(frame) for frame in frames]
+
+
+def deltas(*events: Event) -> list[Any]:
+    return [each["choices"][0]["delta"] for each in written(*events) if isinstance(each, dict) and each["choices"]]
+
+
+START, END = MessageStart("msg_1", "claude"), (MessageDelta("end_turn", usage=Usage(3, 4, 5, 6)), MessageStop())
+
+
+def through(body: bytes, exchange: Exchange) -> bytes:
+    items = flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)
+    errors = [item for item in items if isinstance(item, Error)]
+    assert not errors, errors
+    return b"".join(items)
+
+
+def test_every_recorded_anthropic_answer_becomes_a_chat_one() -> None:
+    seen = 0
+    for case in streams("anthropic"):
+        # [DONE] ends it, one finish comes before; read back, it says what it said.
+        chat = through(case.body, fresh(C_ON_A))
+        assert chat.endswith(b"data: [DONE]\n\n"), case.id
+        assert chat.count(b'"role":"assistant"') == 1, case.id
+        assert sum(b'"finish_reason":null' not in line for line in chat.split(b"\n\n") if b'"choices":[{' in line) == 1
+        again = through(chat, Exchange(id="x", upstream_dialect="openai-chat"))
+        assert "".join(texts(again)) == "".join(texts(case.body)), case.id
+        seen += 1
+    for case in wholes("anthropic"):
+        if msgspec.json.decode(case.body).get("type") == "message":
+            got = msgspec.json.decode(through(case.body, replace(fresh(C_ON_A_WHOLE), upstream_stream=False)))
+            assert got["object"] == "chat.completion"
+            seen += 1
+    assert seen > 150
+
+
+def test_what_every_chunk_says() -> None:
+    chunks = written(START, BlockStart(0, Text()), TextDelta(0, "Hi"), BlockStop(0), *END)
+    assert chunks.pop() == b"[DONE]"
+    assert {(each["id"], each["created"], each["model"], each["object"]) for each in chunks} == {
+        ("msg_1", 1, "gpt-test", "chat.completion.chunk")
+    }
+    assert [each["choices"][0]["delta"] for each in chunks[:-1]] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hi"},
+        {},
+    ]
+    assert [each["choices"][0]["finish_reason"] for each in chunks[:-1]] == [None, None, "stop"]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == {
+        "prompt_tokens": 14,
+        "completion_tokens": 4,
+        "total_tokens": 18,
+        "prompt_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 5},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }
+
+
+def test_usage_only_if_it_was_asked_for() -> None:
+    unasked = written(START, *END, exchange=replace(C_ON_A, usage_wanted=False))
+    assert all("usage" not in each for each in unasked if isinstance(each, dict))
+
+
+def test_thinking_is_text_and_its_signature_is_noted() -> None:
+    exchange = fresh(C_ON_A)
+    events = [START, BlockStart(0, Thinking()), ThinkingDelta(0, "hm"), SignatureDelta(0, "sig"), BlockStop(0)]
+    chunks = written(*events, BlockStart(1, RedactedThinking("x")), BlockStop(1), *END, exchange=exchange)
+    assert chunks[1]["choices"][0]["delta"] == {"reasoning_content": "hm"}
+    assert "content[].signature" in str(exchange.ledger)
+    assert "content[].redacted_thinking" in str(exchange.ledger)
+
+
+def test_tool_calls_are_numbered_and_what_the_provider_runs_is_none_of_them() -> None:
+    calls = [
+        *(BlockStart(0, OtherBlock(kind="server_tool_use")), ToolInputDelta(0, '{"q":1}'), BlockStop(0)),
+        *(BlockStart(1, ToolUse(id="a", name="f")), ToolInputDelta(1, ""), ToolInputDelta(1, "{}"), BlockStop(1)),
+        *(BlockStart(2, ToolUse(id="b", name="g")), BlockStop(2)),
+    ]
+    assert deltas(START, *calls, *END)[1:-1] == [
+        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+        {"tool_calls": [{"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}]},
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+    ]
+
+
+def test_citations_are_annotations() -> None:
+    citation = {"type": "web_search_result_location", "url": "https://x.example", "title": "X", "cited_text": "…"}
+    got = deltas(
+        START, BlockStart(0, Text()), OtherDelta(0, "citations_delta", {"delta": {"citation": citation}}), *END
+    )
+    cited = {"url": "https://x.example", "title": "X", "start_index": 0, "end_index": 0}
+    told = [delta["annotations"] for delta in got if "annotations" in delta]
+    assert told == [[{"type": "url_citation", "url_citation": cited}]]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "length"),
+        ("news_to_us", "stop"),
+    ],
+)
+def test_h098_stop_reasons(reason: str, finish: str) -> None:
+    chunks = written(START, MessageDelta(reason), MessageStop())
+    assert chunks[1]["choices"][0]["finish_reason"] == finish
+
+
+def test_a_ping_is_a_comment_and_takes_nobodys_place() -> None:
+    out = b"".join(flow([Translate(), Reframe()], [[Ping(), START, Ping()]], C_ON_A))
+    assert out.startswith(b": keepalive\n\ndata: {")
+    assert out.endswith(b"\n\n: keepalive\n\n")
+
+
+def test_two_messages_in_one_stream_are_one_answer() -> None:
+    body = wire([*message("one", id="msg_1"), *message("two", id="msg_2")])
+    chat = through(body, C_ON_A)
+    assert chat.count(b"[DONE]") == chat.count(b'"finish_reason":"stop"') == 1
+    assert chat.index(b'"one"') < chat.index(b'"two"') < chat.index(b'"finish_reason":"stop"')
+    folded = msgspec.json.decode(through(body, C_ON_A_WHOLE))
+    assert folded["choices"][0]["message"]["content"] == "onetwo"
+
+
+def test_the_fold_of_an_answer() -> None:
+    events = [
+        *(START, BlockStart(0, Thinking()), ThinkingDelta(0, "h"), ThinkingDelta(0, "m"), BlockStop(0)),
+        *(BlockStart(1, Text()), TextDelta(1, "a"), TextDelta(1, "b"), BlockStop(1)),
+        *(BlockStart(2, ToolUse(id="c", name="f")), ToolInputDelta(2, '{"b":1,'), ToolInputDelta(2, '"a":2}')),
+        *(BlockStop(2), MessageDelta("tool_use", usage=Usage(1, 2)), MessageStop()),
+    ]
+    (body,) = flow([Translate(), Reframe()], [events], C_ON_A_WHOLE)
+    choice = msgspec.json.decode(body)["choices"][0]
+    function = {"name": "f", "arguments": '{"b":1,"a":2}'}
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "ab",
+        "refusal": None,
+        "reasoning_content": "hm",
+        "tool_calls": [{"id": "c", "type": "function", "function": function}],
+    }
+    assert choice["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        (b"id: 5\nretry: 10\n\n", b""),
+        (b": comment\n\n", b": comment\n\n"),
+        (b"id: 5\r\ndata: {}\r\n\r\n", b"data: {}\n\n"),
+        (b"data: {}\nid: 5\n\n", b"data: {}\n\n"),
+        (b'data: {"identity":1}\n\n', b'data: {"identity":1}\n\n'),
+    ],
+)
+def test_no_id_or_retry_line_reaches_a_chat_client(lines: bytes, left: bytes) -> None:
+    body = stream(chunk({"content": "a"}))
+    first, rest = body[: len(body) // 2].rpartition(b"\n\n")[0] + b"\n\n", b""
+    rest = body[len(first) :]
+    assert through(first + lines + rest, C_ON_C) == first + left + rest
+
+
+class Shout(Stage[TextDelta, TextDelta]):
+    def feed(self, delta: TextDelta, /) -> Any:
+        yield replace(delta, text=delta.text.upper())
+
+
+def test_within_the_dialect_only_what_a_stage_changed_is_written_anew() -> None:
+    both = chunk({"content": "a", "reasoning_content": "hm"}, x=1)
+    body = stream(chunk({"refusal": None, "content": "quiet"}), both, chunk({"reasoning": "hm"}, kept=2))
+    out = b"".join(flow([Deframe(), Parse(), Shout(), Translate(), Reframe()], [[body]], C_ON_C))
+    assert b'"content":"QUIET"' in out
+    assert b'"content":"A"' in out
+    assert b'"kept":2' in out  # nobody touched that chunk
+    assert out.endswith(body[body.index(b'data: {"id":"chatcmpl-1","choices":[]') :])
+
+
+def test_a_model_by_another_name_is_told_by_the_clients() -> None:
+    renamed = replace(C_ON_C, model="alias", upstream_model="gpt-test")
+    out = through(stream(chunk({"content": "a"})), renamed)
+    assert b"gpt-test" not in out
+    choices = b'[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]'
+    whole = b'{"id":"1","model":"gpt-test","x":1.50,"choices":%s}' % choices
+    got = through(whole, replace(renamed, stream=False, upstream_stream=False))
+    assert got == whole.replace(b"gpt-test", b"alias")
+
+
+def test_json_that_is_no_answer_is_no_stream() -> None:
+    out = flow([Parse(), Translate()], [[Frame(b'{"x":1}', raw=b'{"x":1}', whole=True)]], C_ON_C)
+    assert [type(item) for item in out] == [Error]
+    assert through(b'{"x":1}', replace(C_ON_C, stream=False, upstream_stream=False)) == b'{"x":1}'
+
+
+def test_what_nobody_knows_is_not_told_in_another_dialect() -> None:
+    assert written(START, Unknown("odd", b'{"type":"odd"}'), exchange=C_ON_A)[1:] == []
+
+
+def test_metadata_that_is_dropped_leaves_an_answer() -> None:
+    from trioproxy.stages.signature_filter import SignatureFilter
+
+    body = stream(chunk({"content": METADATA}))
+    out = b"".join(flow([Deframe(), Parse(), SignatureFilter(), Translate(), Reframe()], [[body]], C_ON_C))
+    assert b"isNewTopic" not in out
+    assert out.count(b'"finish_reason":"stop"') == 1
+    assert out.endswith(data(b"[DONE]"))

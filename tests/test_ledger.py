@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioproxy.items import Loss
+from trioproxy.ledger import Ledger
+
+
+def test_an_empty_ledger_says_nothing() -> None:
+    assert not Ledger()
+    assert (str(Ledger()), Ledger().header()) == ("", b"")
+
+
+def test_a_path_is_told_once_with_its_first_reason() -> None:
+    ledger = Ledger()
+    ledger.note("top_k", "there is none")
+    ledger.add([Loss("top_k", "again"), Loss("tools[].strict", "no such field")])
+    assert str(ledger) == "top_k (there is none); tools[].strict (no such field)"
+    assert ledger.header() == str(ledger).encode()
+
+
+def test_it_has_a_bound() -> None:
+    ledger = Ledger()
+    for number in range(100):
+        ledger.note(f"field{number}", "x")
+    assert str(ledger).endswith("field63 (x); 36 more")
+
+
+@given(st.lists(st.tuples(st.text(), st.text())))
+def test_its_header_can_always_be_sent(losses: list[tuple[str, str]]) -> None:
+    ledger = Ledger()
+    for path, reason in losses:
+        ledger.note(path, reason)
+    header = ledger.header()
+    assert len(header) <= 1024
+    assert header.decode("ascii").isprintable()

@@ -1,0 +1,111 @@
+"""OpenAI Chat Completions: `POST /v1/chat/completions`, as OpenAI and everyone who is compatible with it speak it.
+
+Source: platform.openai.com/docs/api-reference/chat; what real providers send beyond it is in the tests' recordings.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trioproxy.dialects.fold import FoldWriter
+from trioproxy.dialects.models import Model
+from trioproxy.dialects.openai_chat.errors import write_error, write_error_event
+from trioproxy.dialects.openai_chat.read_request import read_request
+from trioproxy.dialects.openai_chat.reader import Reader
+from trioproxy.dialects.openai_chat.rewrite import rewrite
+from trioproxy.dialects.openai_chat.write_request import write_request
+from trioproxy.dialects.openai_chat.writer import Fold, StreamWriter
+from trioproxy.dialects.peek import BAD_JSON, Peek
+from trioproxy.dialects.target import Target, Written
+from trioproxy.items import Error, Event, Frame, Request
+from trioproxy.ledger import Ledger
+from trioproxy.stage import Exchange, Stage
+
+__all__ = ["OpenAIChat"]
+
+
+class _Options(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Peek(msgspec.Struct):
+    model: str = ""
+    stream: bool | None = None
+    stream_options: _Options | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+_PEEK = msgspec.json.Decoder(_Peek)
+
+
+class OpenAIChat:
+    """See `Dialect` for what each method takes and gives."""
+
+    name = "openai-chat"
+    paths = ("/v1/chat/completions", "/chat/completions")
+    beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/audio/", "/v1/images/")
+
+    def peek(self, body: bytes, /) -> Peek | None:
+        try:
+            wire = _PEEK.decode(body)
+        except BAD_JSON:
+            return None
+        options = wire.stream_options
+        return Peek(wire.model, bool(wire.stream), bool(options and options.include_usage))
+
+    def read_request(self, body: bytes, /) -> Request:
+        return read_request(body)
+
+    def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
+        return request  # the client knows its upstream: what the two share, nobody has to change
+
+    def write_request(self, request: Request, target: Target, ledger: Ledger, /) -> Written:
+        source = request.source
+        if source is None or source.dialect != self.name:
+            return write_request(request, target, ledger)
+        return rewrite(request, source, target)
+
+    def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
+        return Reader(exchange)
+
+    def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]:
+        same = exchange.upstream_dialect == self.name and not exchange.answered_here
+        if exchange.stream:
+            return StreamWriter(exchange, same=same)
+        shown = exchange.model if exchange.model != exchange.upstream_model else ""
+        return FoldWriter(Fold(exchange, same=same), same=same, limit=exchange.event_limit, model=shown)
+
+    def credentials(self, token: str, target: Target, /) -> list[tuple[bytes, bytes]]:
+        return [(b"authorization", b"Bearer " + token.encode("ascii"))]
+
+    def asks(self, target: Target, /) -> list[tuple[bytes, bytes]]:
+        return []
+
+    def write_error(self, error: Error, request_id: str, /) -> bytes:
+        return write_error(error, request_id)
+
+    def write_error_event(self, error: Error, request_id: str, /) -> bytes:
+        return write_error_event(error, request_id)
+
+    def read_models(self, body: bytes, /) -> list[Model]:
+        data = msgspec.json.decode(body, type=_Models).data
+        return [Model(str(each["id"]), "", _count(each.get("created"))) for each in data if each.get("id")]
+
+    def write_model(self, model: Model, /) -> bytes:
+        return msgspec.json.encode(_write_model(model))
+
+    def write_models(self, models: Iterable[Model], /) -> bytes:
+        data = [_write_model(model) for model in models]
+        return msgspec.json.encode({"object": "list", "data": data})
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def _write_model(model: Model) -> dict[str, Any]:
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": "trioproxy"}

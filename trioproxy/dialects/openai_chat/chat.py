@@ -1,0 +1,178 @@
+"""Events → what an OpenAI chat client is told of them: the pieces of `delta`, the same for a stream and a whole answer.
+
+What Anthropic has and Chat Completions cannot say (signatures, blocks of server tools) is left out, and noted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from trioproxy.items import (
+    Block,
+    BlockStart,
+    BlockStop,
+    Event,
+    MessageDelta,
+    MessageStart,
+    OtherBlock,
+    OtherDelta,
+    RedactedThinking,
+    SignatureDelta,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolInputDelta,
+    ToolUse,
+    Usage,
+)
+from trioproxy.ledger import Ledger
+
+__all__ = ["Chat", "Wire", "write_usage"]
+
+Wire = dict[str, Any]  # a JSON object as it goes out; `Any` because its inside is the provider's
+
+# stop_reason → finish_reason (hazard H098). A paused turn is not over, and must not look so.
+_FINISH_REASONS: dict[str | None, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "compaction": "length",
+    "refusal": "content_filter",
+}
+_APPROXIMATED = frozenset({"pause_turn", "compaction"})
+
+
+class Chat:
+    """Of one answer: numbers its tool calls, and gathers its usage and how it ended."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._numbers: dict[int, int] = {}  # the tool calls, by the index of their block
+        self._calls = 0
+        self._silent: dict[int, str] = {}  # the calls whose deltas have not begun, and the input they started with
+        self._usage = Usage()
+        self._thinking_tokens = 0
+        self.finish = ""
+        # Told all at once, at the end: the OpenAI SDK for Python fails on a second delta that has any.
+        self.annotations: list[Wire] = []
+
+    def deltas(self, event: Event) -> list[Wire]:
+        """The `delta` objects for an event; most have one, many none."""
+        tell = _TELL.get(type(event))
+        return tell(self, event) if tell else []
+
+    @property
+    def ending(self) -> str:
+        """The finish_reason. Calls that were made win over an end that does not tell of them (hazard H022)."""
+        finish = self.finish or "stop"
+        return "tool_calls" if finish == "stop" and self._calls else finish
+
+    def usage(self) -> Wire:
+        return write_usage(self._usage, self._thinking_tokens)
+
+    def _start(self, event: MessageStart) -> list[Wire]:
+        self._count(event.usage, {})
+        # Programmatic tool calling begins messages with blocks: each is told whole.
+        return [
+            delta
+            for index, block in enumerate(event.content)
+            for delta in (*self._block(BlockStart(index, block)), *self._stop(BlockStop(index)))
+        ]
+
+    def _block(self, event: BlockStart) -> list[Wire]:
+        block: Block = event.block
+        match block:
+            case ToolUse():
+                number = self._numbers[event.index] = self._calls
+                self._calls += 1
+                self._silent[event.index] = block.input if block.input.startswith("{") else "{}"
+                function = {"name": block.name, "arguments": ""}
+                return [{"tool_calls": [{"index": number, "id": block.id, "type": "function", "function": function}]}]
+            case Text():
+                return [{"content": block.text}] if block.text else []
+            case Thinking():
+                return [{"reasoning_content": block.thinking}] if block.thinking else []
+            case RedactedThinking():
+                self._ledger.note("content[].redacted_thinking", "reasoning that the provider encrypted")
+            case OtherBlock():
+                # Never as a call that the client would run (hazard H099).
+                self._ledger.note(f"content[].{block.kind or 'block'}", "openai-chat has no such block")
+        return []
+
+    def _input(self, event: ToolInputDelta) -> list[Wire]:
+        if event.index not in self._numbers or not event.partial_json:
+            return []
+        self._silent.pop(event.index, None)  # where deltas follow, the start's input stands for nothing (hazard H097)
+        return [self._arguments(event.index, event.partial_json)]
+
+    def _stop(self, event: BlockStop) -> list[Wire]:
+        if event.index not in self._silent:
+            return []
+        # No arguments are an empty object (hazard H017); those of a programmatic call stand in its start.
+        return [self._arguments(event.index, self._silent.pop(event.index))]
+
+    def _arguments(self, index: int, text: str) -> Wire:
+        return {"tool_calls": [{"index": self._numbers[index], "function": {"arguments": text}}]}
+
+    def _signature(self, event: SignatureDelta) -> list[Wire]:
+        self._ledger.note("content[].signature", "openai-chat has no signed thinking")
+        return []
+
+    def _other(self, event: OtherDelta) -> list[Wire]:
+        citation = (event.extra.get("delta") or {}).get("citation")
+        url = citation.get("url") if isinstance(citation, dict) else None
+        if not isinstance(citation, dict) or not isinstance(url, str):
+            self._ledger.note(f"content[].{event.kind}", "openai-chat has no such thing")
+            return []
+        cited = {"url": url, "title": citation.get("title") or "", "start_index": 0, "end_index": 0}
+        self.annotations.append({"type": "url_citation", "url_citation": cited})
+        return []
+
+    def _end(self, event: MessageDelta) -> list[Wire]:
+        self._count(event.usage, event.extra)
+        if event.stop_reason:
+            if event.stop_reason in _APPROXIMATED:
+                self._ledger.note("stop_reason", f"{event.stop_reason} is told as an answer cut short")
+            self.finish = _FINISH_REASONS.get(event.stop_reason, "stop")
+        return []
+
+    def _count(self, usage: Usage | None, extra: Wire) -> None:
+        """Usage is cumulative, and zeros at the end say nothing (hazard H046)."""
+        if usage is not None:
+            before = self._usage
+            self._usage = Usage(*(getattr(usage, field) or getattr(before, field) for field in Usage.__struct_fields__))
+        counts = extra.get("usage") if extra else None
+        details = counts.get("output_tokens_details") if isinstance(counts, dict) else None
+        if isinstance(details, dict) and isinstance(details.get("thinking_tokens"), int):
+            self._thinking_tokens = details["thinking_tokens"]
+
+
+# `Any`, because each entry takes the one kind of event it stands under.
+_TELL: dict[type[Event], Callable[[Chat, Any], list[Wire]]] = {
+    MessageStart: Chat._start,
+    BlockStart: Chat._block,
+    TextDelta: lambda _, event: [{"content": event.text}] if event.text else [],
+    ThinkingDelta: lambda _, event: [{"reasoning_content": event.thinking}] if event.thinking else [],
+    SignatureDelta: Chat._signature,
+    ToolInputDelta: Chat._input,
+    OtherDelta: Chat._other,
+    BlockStop: Chat._stop,
+    MessageDelta: Chat._end,
+}
+
+
+def write_usage(usage: Usage, thinking_tokens: int) -> Wire:
+    """OpenAI's `usage`: what was cached is part of the prompt (hazard H044)."""
+    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    prompt, completion = (usage.input_tokens or 0) + cached + written, usage.output_tokens or 0
+    inside: Wire = {"cached_tokens": cached} | ({"cache_write_tokens": written} if written else {})
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": inside,
+        "completion_tokens_details": {"reasoning_tokens": thinking_tokens},
+    }

@@ -1,0 +1,179 @@
+"""What a chunk of a Chat Completions stream, or a whole answer, looks like to the reader.
+
+Types are as loose as providers are: what is `Any` was seen as something else than the documentation says.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from trioproxy.dialects.peek import BAD_JSON
+from trioproxy.items import Usage
+
+__all__ = ["Call", "Choice", "Chunk", "Delta", "read_text", "read_usage", "reasoning_of", "segments"]
+
+
+class Function(msgspec.Struct):
+    name: str | None = None
+    arguments: Any = None  # text; Ollama: an object
+
+
+class Call(msgspec.Struct):
+    """A tool call, or a piece of one."""
+
+    index: Any = None
+    id: Any = None
+    type: Any = None
+    function: Function | None = None
+    custom: Any = None
+
+
+class Delta(msgspec.Struct):
+    """What a choice's `delta` or `message` holds."""
+
+    content: Any = None  # text; Mistral: a list of parts; Cloudflare: an object
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    thinking: Any = None
+    refusal: Any = None
+    audio: Any = None
+    tool_calls: list[Call] | None = None
+    function_call: Function | None = None
+    annotations: Any = None
+
+
+class Choice(msgspec.Struct):
+    index: Any = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: Any = None
+    stop_reason: Any = None  # vLLM: the stop sequence that was met, or the number of a token
+    matched_stop: Any = None  # SGLang: the same
+
+
+class Chunk(msgspec.Struct):
+    id: Any = ""
+    model: Any = ""
+    choices: list[Choice] | None = None
+    usage: Any = None
+    x_groq: Any = None
+    error: Any = None
+
+
+# ── the usual chunk: a piece of text and nothing else ───────────────────────────────────────────────────────────────
+
+
+class _Text(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+    role: str | None = None
+    refusal: None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    tool_calls: None = None
+
+
+class _TextChoice(msgspec.Struct):
+    delta: _Text
+    index: Literal[0] = 0
+    finish_reason: None = None
+    message: None = None
+
+
+class _TextChunk(msgspec.Struct):
+    choices: tuple[_TextChoice]
+    usage: None = None
+    x_groq: None = None
+    error: None = None
+
+
+_TEXT = msgspec.json.Decoder(_TextChunk)
+
+
+def read_text(data: bytes) -> str:
+    """The text of the chunk that most of a stream consists of; empty for any other, which has to be looked at."""
+    try:
+        return _TEXT.decode(data).choices[0].delta.content
+    except BAD_JSON:
+        return ""
+
+
+# ── reasoning, under all its names (hazard H071) ────────────────────────────────────────────────────────────────────
+
+
+def reasoning_of(delta: Delta) -> str:
+    """The reasoning in a delta, once, whatever fields say it; always text (hazard H072)."""
+    for value in (delta.reasoning_content, delta.reasoning, delta.thinking):
+        if value and (text := _text(value)):
+            return text
+    return _text(delta.reasoning_details) if delta.reasoning_details else ""
+
+
+def segments(content: Any) -> list[tuple[bool, str]]:
+    """Content in order: whether it is reasoning, and its text."""
+    if isinstance(content, str):
+        return [(False, content)]
+    if isinstance(content, list):
+        return [
+            (isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"), text)
+            for part in content
+            if (text := _text(part))
+        ]
+    # Cloudflare gives an object where a schema was asked for.
+    return [] if content is None else [(False, msgspec.json.encode(content).decode())]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_text, value))
+    if isinstance(value, dict):
+        return next((text for key in ("text", "thinking", "summary", "content") if (text := _text(value.get(key)))), "")
+    return ""
+
+
+# ── usage ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_usage(wire: Any) -> tuple[Usage, int] | None:
+    """The counts of a `usage` object, and how many of the output tokens were reasoning; None if it says nothing.
+
+    Cached tokens are inside OpenAI's `prompt_tokens` and outside Anthropic's `input_tokens` (hazard H044), by
+    whatever name. `total_tokens` tells of providers that count reasoning beside `completion_tokens` (xAI; hazard H049).
+    """
+    if not isinstance(wire, dict):
+        return None
+    prompt, completion = _count(wire, "prompt_tokens"), _count(wire, "completion_tokens")
+    if prompt is None and completion is None:
+        return None
+    inside, outside = _object(wire, "prompt_tokens_details"), _object(wire, "completion_tokens_details")
+    cached, written = _told(_CACHED, inside, wire), _told(_WRITTEN, inside, wire)
+    reasoning = _count(outside, "reasoning_tokens") or 0
+    input, output = prompt or 0, completion or 0
+    if reasoning and _count(wire, "total_tokens") == input + output + reasoning:
+        output += reasoning
+    fresh = max(0, input - (cached or 0) - (written or 0))
+    return Usage(fresh, output, written, cached), reasoning
+
+
+# OpenAI (Moonshot: outside the details); DeepSeek; Mistral; gateways to Claude.
+_CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens", "cache_read_input_tokens")
+# OpenRouter; LiteLLM; vLLM; gateways to Claude.
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "created_cache_tokens", "cache_creation_input_tokens")
+
+
+def _told(keys: tuple[str, ...], *wires: dict[str, Any]) -> int | None:
+    """The count that goes by one of these names: the first that is more than zero."""
+    counts = [_count(wire, key) for wire in wires for key in keys]
+    return next(filter(None, counts), 0 if 0 in counts else None)
+
+
+def _object(wire: dict[str, Any], key: str) -> dict[str, Any]:
+    value = wire.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(wire: dict[str, Any], key: str) -> int | None:
+    value = wire.get(key)
+    return max(0, int(value)) if isinstance(value, int | float) else None

@@ -1,0 +1,35 @@
+"""Errors → OpenAI's envelope: `{"error": {"message", "type", "param", "code"}}`.
+
+Source: platform.openai.com/docs/guides/error-codes, and what the API sends.
+"""
+
+import msgspec
+
+from trioproxy.items import Error, ErrorKind
+
+__all__ = ["write_error", "write_error_event"]
+
+# kind → type, code
+_NAMES: dict[ErrorKind, tuple[str, str | None]] = {
+    "invalid_request": ("invalid_request_error", None),
+    "authentication": ("invalid_request_error", "invalid_api_key"),
+    "permission": ("permission_error", None),
+    "not_found": ("invalid_request_error", "not_found"),
+    "too_large": ("invalid_request_error", "request_too_large"),
+    "context_overflow": ("invalid_request_error", "context_length_exceeded"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "overloaded": ("server_error", "overloaded"),
+    "timeout": ("server_error", "timeout"),
+    "upstream": ("server_error", None),
+    "internal": ("server_error", None),
+}
+
+
+def write_error(error: Error, request_id: str) -> bytes:
+    name, code = _NAMES[error.kind]
+    inner = {"message": error.message, "type": name, "param": None, "code": code}
+    return msgspec.json.encode({"error": inner, "request_id": request_id})
+
+
+def write_error_event(error: Error, request_id: str) -> bytes:
+    return b"data: " + write_error(error, request_id) + b"\n\n"

@@ -1,0 +1,109 @@
+"""Messages of a chat → system and turns. Nothing is merged or reordered: that depends on who gets them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trioproxy.dialects.openai_chat.read_calls import Calls
+from trioproxy.dialects.openai_chat.read_parts import cached, read_content, read_text
+from trioproxy.dialects.openai_chat.read_thinking import read_thinking
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.items import Block, Message, Text, ToolResult, replace
+
+__all__ = ["read_messages"]
+
+System = str | tuple[Block, ...] | None
+
+
+def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Message, ...]]:
+    """What is said to the model in front, and the conversation. Later system messages stay where they are (H051)."""
+    calls = Calls()
+    turns: list[Message] = []
+    front: list[Message] = []
+    for index, wire in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(wire, dict):
+            raise refusal(f"{where}: expected an object, got {named(wire)}")
+        role = wire.get("role")
+        reader = _ROLES.get(role) if isinstance(role, str) else None
+        if reader is None:
+            got = repr(role) if isinstance(role, str) else named(role)
+            raise refusal(f"{where}.role: expected one of {', '.join(_ROLES)}, got {got}")
+        message = _marked(reader(wire, where, calls, lost), wire)
+        _note_fields(wire, lost)
+        (front if message.role == "system" and not turns else turns).append(message)
+    return _system(front), tuple(turns)
+
+
+def _system(messages: list[Message]) -> System:
+    if not messages:
+        return None
+    if len(messages) == 1 and isinstance(messages[0].content, str):
+        return messages[0].content
+    return tuple(block for message in messages for block in _blocks(message.content))
+
+
+def _blocks(content: str | tuple[Block, ...]) -> tuple[Block, ...]:
+    return (Text(text=content),) if isinstance(content, str) else content
+
+
+def _marked(message: Message, wire: Wire) -> Message:
+    """A cache mark on the whole message belongs to its last block, unless that has its own."""
+    if not (mark := cached(wire)):
+        return message
+    *others, last = _blocks(message.content) or (Text(text=""),)
+    return replace(message, content=(*others, replace(last, extra=mark | last.extra)))
+
+
+def _read_system(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
+    return Message("system", read_text(wire.get("content"), f"{where}.content"))
+
+
+def _read_user(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
+    return Message("user", read_content(wire.get("content"), f"{where}.content", lost))
+
+
+def _read_assistant(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
+    content = wire.get("content")
+    if isinstance(content, list):
+        # Mistral's reasoning is a part of the content, and never signed.
+        thoughts = [part for part in content if isinstance(part, dict) and part.get("type") == "thinking"]
+        content = [part for part in content if part not in thoughts]
+        if thoughts:
+            lost.setdefault("messages[].content[].thinking", "unsigned thinking cannot go back to Anthropic")
+    said = read_content(content, f"{where}.content", lost)
+    refused = wire.get("refusal")
+    before = read_thinking(wire, lost)
+    after = [Text(text=refused)] if isinstance(refused, str) and refused else []
+    uses = calls.read(wire, where, lost)
+    if isinstance(said, str) and not (before or after or uses):
+        return Message("assistant", said)
+    middle = _blocks(said) if said else ()
+    return Message("assistant", (*before, *middle, *after, *uses))
+
+
+def _read_result(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
+    content = read_content(wire.get("content"), f"{where}.content", lost)
+    result = ToolResult(tool_use_id=calls.answered(wire, where), content=content)
+    return Message("user", (result,))
+
+
+_ROLES: dict[str, Callable[[Wire, str, Calls, Lost], Message]] = {
+    "system": _read_system,
+    "developer": _read_system,
+    "user": _read_user,
+    "assistant": _read_assistant,
+    "tool": _read_result,
+    "function": _read_result,  # as it was before tools
+}
+
+# Of a message, what is read above; and what repeats something or says nothing to a model.
+_READ = {"role", "content", "refusal", "tool_calls", "function_call", "tool_call_id", "cache_control", "id"}
+_READ |= {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"}
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
+
+
+def _note_fields(wire: Wire, lost: Lost) -> None:
+    for key, value in wire.items():
+        if key in _READ or value in _NOTHING or (key == "name" and wire["role"] == "function"):
+            continue
+        lost.setdefault(f"messages[].{key[:40]}", "Anthropic has none")

@@ -1,0 +1,59 @@
+"""Reasoning that a chat client sends back → signed thinking, if it still is that.
+
+Anthropic takes back only what it signed (hazards H074, H075); all else, and there are many spellings of it (H071), is
+noted as lost. The signed blocks win over the same text beside them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from trioproxy.dialects.openai_chat.told import Lost, Wire
+from trioproxy.items import Block, RedactedThinking, Thinking
+
+__all__ = ["read_thinking"]
+
+_UNSIGNED = "unsigned thinking cannot go back to Anthropic"
+
+
+def read_thinking(wire: Wire, lost: Lost) -> tuple[Block, ...]:
+    """The blocks that an assistant's message must begin with."""
+    blocks = tuple(_blocks(wire.get("thinking_blocks"))) or tuple(_details(wire.get("reasoning_details")))
+    if not blocks:
+        for key in ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning"):
+            if wire.get(key):
+                lost.setdefault(f"messages[].{key}", _UNSIGNED)
+    return blocks
+
+
+def _objects(value: Any) -> Iterator[Wire]:
+    if isinstance(value, list):
+        yield from (each for each in value if isinstance(each, dict))
+
+
+def _text(wire: Wire, key: str) -> str:
+    value = wire.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _blocks(value: Any) -> Iterator[Block]:
+    """LiteLLM's field: Anthropic's own blocks."""
+    for wire in _objects(value):
+        if wire.get("type") == "thinking" and _text(wire, "signature"):
+            yield Thinking(thinking=_text(wire, "thinking"), signature=_text(wire, "signature"))
+        elif wire.get("type") == "redacted_thinking" and _text(wire, "data"):
+            yield RedactedThinking(data=_text(wire, "data"))
+
+
+def _details(value: Any) -> Iterator[Block]:
+    """OpenRouter's field. A client may have kept it in the pieces it was streamed in: the signature ends a block."""
+    thinking = ""
+    for wire in _objects(value):
+        if wire.get("format") != "anthropic-claude-v1":
+            continue  # another vendor's (H075)
+        if wire.get("type") == "reasoning.text":
+            thinking += _text(wire, "text")
+            if signature := _text(wire, "signature"):
+                yield Thinking(thinking=thinking, signature=signature)
+                thinking = ""
+        elif wire.get("type") == "reasoning.encrypted" and _text(wire, "data"):
+            yield RedactedThinking(data=_text(wire, "data"))

@@ -1,0 +1,99 @@
+"""A chat request that stages changed, for an upstream that speaks chat too: what the client sent, with those changes.
+
+Nothing is merged, paired or repaired here: the client knows its upstream. A message that nobody changed stays the very
+object that came, whatever is in it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from trioproxy.dialects.openai_chat.write_content import texts, write_parts
+from trioproxy.dialects.openai_chat.write_request import write_request
+from trioproxy.dialects.patch import patched
+from trioproxy.dialects.target import Target, Written
+from trioproxy.items import Block, Message, Request, Source, Text, ToolResult, ToolUse, replace
+from trioproxy.ledger import Ledger
+
+__all__ = ["rewrite"]
+
+Wire = dict[str, Any]  # a JSON object of the body; `Any` because what is inside came from the client
+
+_SYSTEM = ("system", "developer")
+
+
+def rewrite(request: Request, source: Source, target: Target) -> Written:
+    """The body for `request`, which was made of `source`. Raises `ProxyError` for what cannot be said."""
+    wire = patched(source.wire, _beside(source.request, target), _beside(request, target))
+    messages = source.wire["messages"]
+    begun = next((index for index, each in enumerate(messages) if each["role"] not in _SYSTEM), len(messages))
+    front = messages[:begun]
+    if request.system != source.request.system:
+        role = front[0]["role"] if front else "system"
+        front = [{"role": role, "content": _text(request.system)}] if request.system else []
+    turns = _aligned(messages[begun:], source.request.messages, request.messages)
+    return Written(msgspec.json.encode(wire | {"messages": front + turns}))
+
+
+def _beside(request: Request, target: Target) -> Wire:
+    """What the request says beside its messages."""
+    alone = replace(request, system=None, messages=(), unsaid=())
+    wire: Wire = msgspec.json.decode(write_request(alone, target, Ledger()).body)
+    del wire["messages"]
+    return wire
+
+
+def _aligned(wire: list[Wire], before: tuple[Message, ...], after: tuple[Message, ...]) -> list[Wire]:
+    """The messages `after` the change, each in place of what the client sent for it."""
+    if len(before) == len(after):
+        pairs = zip(wire, before, after, strict=True)
+        return [each for old, was, new in pairs for each in _changed(old, was, new)]
+    head = _common(before, after)
+    tail = _common(before[head:][::-1], after[head:][::-1])
+    made = [each for message in after[head : len(after) - tail] for each in _plain(message)]
+    return wire[:head] + made + wire[len(wire) - tail :]
+
+
+def _changed(wire: Wire, before: Message, after: Message) -> list[Wire]:
+    if before == after:
+        return [wire]
+    was, new = _plain(before), _plain(after)
+    return [patched(wire, was[0], new[0])] if len(was) == len(new) == 1 else new
+
+
+def _common(left: tuple[Message, ...], right: tuple[Message, ...]) -> int:
+    """How many messages both begin with."""
+    count = 0
+    for mine, theirs in zip(left, right, strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count
+
+
+def _plain(message: Message) -> list[Wire]:
+    """A message as chat has it: the results of tools each for itself, and then what else it says."""
+    if isinstance(message.content, str):
+        return [{"role": message.role, "content": message.content}]
+    results = [block for block in message.content if isinstance(block, ToolResult)]
+    calls = [_call(block) for block in message.content if isinstance(block, ToolUse)]
+    said = [block for block in message.content if isinstance(block, Text) or message.role == "user"]
+    parts = [part for block in said if not isinstance(block, ToolResult) for part in write_parts(block, "", Ledger())]
+    wires: list[Wire] = [
+        {"role": "tool", "tool_call_id": result.tool_use_id, "content": _text(result.content)} for result in results
+    ]
+    if parts or calls or not results:
+        plain = all(part["type"] == "text" for part in parts)
+        content = (texts(parts) or None) if calls else parts if not plain or len(parts) > 1 else texts(parts)
+        wires.append({"role": message.role, "content": content} | ({"tool_calls": calls} if calls else {}))
+    return wires
+
+
+def _call(call: ToolUse) -> Wire:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input}}
+
+
+def _text(content: str | tuple[Block, ...] | None) -> str:
+    if isinstance(content, str):
+        return content
+    return texts(part for block in content or () for part in write_parts(block, "", Ledger()))

@@ -1,0 +1,33 @@
+"""What a dialect has to know of an upstream to write requests that it takes."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Target", "Written"]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream's ways. None: as the dialect's own table says for the host and the model."""
+
+    host: str = ""
+    """The host name of the upstream's URL, in lower case."""
+    version: Literal["2023-06-01", "2026-10-21"] | None = None
+    """The Anthropic API version to speak; None: the client's, or 2023-06-01 for clients of other dialects."""
+    reasoning: Literal["drop", "replay"] | None = None
+    """Whether thinking of earlier turns goes back as `reasoning_content`."""
+    effort: Literal["send", "drop"] | None = None
+    """Whether how hard to think is passed on."""
+    system_messages: Literal["keep", "hoist", "user"] | None = None
+    """What becomes of system messages in mid-conversation: left in place, moved to the front, or wrapped as a user's
+    `<system-reminder>`."""
+    max_tokens: int | None = None
+    """The most tokens the model can answer with: more is clamped; also what is asked for if the client did not say."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A request's body for an upstream. `renamed`: the tools that go by another name there, its name → the client's."""
+
+    body: bytes
+    renamed: Mapping[str, str] = {}

@@ -1,0 +1,49 @@
+"""A client's request → the body for the upstream. What nobody has to change leaves as the very bytes it was."""
+
+from msgspec.structs import replace
+
+from trioproxy import tokens
+from trioproxy.config import Route
+from trioproxy.dialects import DIALECTS
+from trioproxy.dialects.peek import with_model
+from trioproxy.errors import ProxyError
+from trioproxy.items import Error, Request
+from trioproxy.stage import Exchange
+
+__all__ = ["has_to_be_read", "is_cross", "written"]
+
+
+def is_cross(exchange: Exchange) -> bool:
+    """Whether client and upstream speak different dialects."""
+    return exchange.client_dialect != exchange.upstream_dialect
+
+
+def has_to_be_read(route: Route, exchange: Exchange) -> bool:
+    """Whether the request must be read; else its body can do without, but for the model's name."""
+    target = route.upstream.target
+    fits = target.version is not None or target.max_tokens is not None
+    return bool(route.request) or is_cross(exchange) or fits
+
+
+def written(route: Route, exchange: Exchange, body: bytes, request: Request | None) -> tuple[bytes, Exchange]:
+    """The body to send for `body`, of which the request stages made `request` (None: it was not read).
+
+    And the exchange as it is known now. Raises `ProxyError` (invalid_request) for what the upstream's dialect cannot
+    say, or if the route is strict for what would be lost.
+    """
+    asked = route.asked(request.model if request else exchange.model)
+    exchange = replace(exchange, upstream_model=asked)
+    speaks, target, ledger = DIALECTS[exchange.upstream_dialect], route.upstream.target, exchange.ledger
+    if request is not None and not is_cross(exchange):
+        before, request = request, speaks.fit(request, target, ledger)
+        if request is before and request is exchange.request:
+            request = None  # nothing is to be changed in it
+    if request is None:
+        return (body if asked == exchange.model else with_model(body, asked)), exchange
+    result = speaks.write_request(replace(request, model=asked), target, ledger)
+    if route.strict and ledger:
+        message = f"this route is strict, and {route.upstream.name} would not get everything: {ledger}"
+        raise ProxyError(Error("invalid_request", message, 400))
+    # An Anthropic client reads how long its request is at the start of a stream; others tell only at the end (H048).
+    count = tokens.count(request, exact=False) if is_cross(exchange) and exchange.stream else 0
+    return result.body, replace(exchange, renamed=result.renamed, input_tokens=count)
