@@ -120,6 +120,27 @@ async def test_the_answer_of_another_mode_than_was_asked_for() -> None:
     assert sent(whole.body)["content"] == [{"type": "text", "text": "Hello"}]
 
 
+async def test_what_only_chat_can_say_reaches_a_chat_upstream_and_no_other() -> None:
+    audio = {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}]}
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml())) as port:
+        got = await ask(port, body(messages=[audio]), path=CHAT, headers=C_HEADERS)
+    assert (got.status, up.requests[0].body) == (200, body(messages=[audio]))
+    async with upstream(messages_upstream) as up, proxy(up.toml()) as port:
+        got = await ask(port, body(messages=[audio]), path=CHAT, headers=C_HEADERS)
+    assert (got.status, up.requests) == (400, [])
+    assert "audio cannot be passed on" in sent(got.body)["error"]["message"]
+
+
+async def test_the_billing_line_never_reaches_a_chat_upstream() -> None:
+    system = [
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1f2e3;"},
+        {"type": "text", "text": "Be."},
+    ]
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml())) as port:
+        await ask(port, body(system=system), headers=A_HEADERS)
+    assert sent(up.requests[0].body)["messages"][0] == {"role": "system", "content": "Be."}
+
+
 # ── names of models ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 ALIASES = '\n[models]\n"claude-*" = "gpt-test"\n"pre/*" = "*"\n'

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.peers import Line, ask, proxy, upstream
-from trioproxy.upstream import Kind, kind_of
+from trioproxy.upstream import Kind, kind_of, token_of
 
 
 async def answers(line: Line) -> None:
@@ -20,6 +20,7 @@ async def answers(line: Line) -> None:
         ("/api/v1", "/v1/models", "/api/v1/models"),
         ("/api", "/v1/models?", "/api/v1/models?"),
         ("/v1", "/v10", "/v1/v10"),
+        ("/v1/account/anthropic", "/v1/messages", "/v1/account/anthropic/v1/messages"),
     ],
 )
 async def test_the_path_of_the_url_goes_in_front_and_v1_is_not_doubled(base: str, path: str, target: str) -> None:
@@ -28,6 +29,50 @@ async def test_the_path_of_the_url_goes_in_front_and_v1_is_not_doubled(base: str
         async with proxy(toml) as port:
             await ask(port, path=path)
     assert up.requests[0].target == target
+
+
+@pytest.mark.parametrize(
+    ("base", "target"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/openai/v1/", "/openai/v1/chat/completions"),
+        ("/api/paas/v4", "/api/paas/v4/chat/completions"),
+        ("/v1beta/openai", "/v1beta/openai/chat/completions"),
+        ("/v1/account/gateway/openai", "/v1/account/gateway/openai/chat/completions"),
+        ("/proxy", "/proxy/v1/chat/completions"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/v1/chat/completions", "/chat/completions"])
+async def test_h145b_the_base_urls_of_chat_upstreams(base: str, target: str, path: str) -> None:
+    body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
+    async with upstream(answers) as up:
+        toml = f'[upstreams.up]\nurl = "http://127.0.0.1:{up.port}{base}"\ndialect = "openai-chat"'
+        async with proxy(toml) as port:
+            await ask(port, body, path=path)
+    assert up.requests[0].target == target
+
+
+async def test_what_of_a_clients_header_reaches_another_dialect() -> None:
+    sent = (
+        "User-Agent: me",
+        "traceparent: 00-1",
+        "anthropic-beta: x",
+        "x-stainless-os: y",
+        "cookie: z",
+        "x-api-key: k",
+    )
+    async with upstream(answers) as up:
+        toml = (
+            f'[upstreams.up]\nurl = "http://127.0.0.1:{up.port}"\ndialect = "openai-chat"\nheaders = {{ x-team = "a" }}'
+        )
+        async with proxy(toml) as port:
+            body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
+            await ask(port, body, headers=sent)
+    assert {name for name, _ in up.requests[0].headers} == {
+        *("host", "user-agent", "traceparent", "accept", "accept-encoding"),
+        *("content-type", "content-length", "authorization", "x-team"),
+    }
 
 
 async def test_an_answer_we_have_to_read_is_asked_for_without_coding() -> None:
@@ -50,3 +95,11 @@ async def test_an_answer_we_have_to_read_is_asked_for_without_coding() -> None:
 def test_kind_of(content_type: str, asked: Kind, kind: Kind | None) -> None:
     headers = [(b"content-type", content_type.encode())] if content_type else []
     assert kind_of(headers, asked=asked) == kind
+
+
+def test_a_clients_token_in_either_form() -> None:
+    assert token_of([(b"x-api-key", b" k ")]) == "k"
+    assert token_of([(b"authorization", b"bearer  k")]) == "k"
+    assert token_of([(b"authorization", b"Basic eA==")]) is None
+    assert token_of([(b"x-api-key", "ü".encode())]) is None
+    assert token_of([]) is None

@@ -14,11 +14,11 @@ import trio
 from trioproxy.dialects.errors import read_error
 from trioproxy.errors import ProxyError
 from trioproxy.http.coding import Undecodable, decoder
-from trioproxy.http.headers import get
+from trioproxy.http.headers import Headers, get
 from trioproxy.items import Error, Frame
 from trioproxy.upstream import Kind, Reply, kind_of
 
-__all__ = ["Body", "From", "Gathered", "Items", "Late", "Source", "ToClient", "only_bytes"]
+__all__ = ["Body", "From", "Gathered", "Items", "Late", "Source", "ToClient", "only_bytes", "plain"]
 
 
 class Source(Protocol):
@@ -92,6 +92,15 @@ class Late:
         if status < 400:
             return [Error("upstream", f"the upstream answered {status} with no stream of events")]
         return [read_error(status, body).read_from(Frame(body, whole=True))]
+
+
+def plain(headers: Headers, body: bytes) -> bytes:
+    """The body of an error, as far as it can be decoded."""
+    try:
+        decode = decoder(get(headers, b"content-encoding"))
+        return body if decode is None else next(decode.feed(body), b"")
+    except Undecodable:
+        return b""
 
 
 async def _pieces(body: Body, limit: int) -> AsyncIterator[bytes]:

@@ -137,6 +137,8 @@ class Loss(msgspec.Struct, frozen=True):
 
     path: str
     reason: str
+    fatal: bool = False
+    """Without it another dialect cannot be asked at all; `reason` tells the client so."""
 
 
 class Source(msgspec.Struct, frozen=True):

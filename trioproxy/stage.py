@@ -110,6 +110,9 @@ class Stage(Generic[In, Out]):
 
     takes: ClassVar[tuple[type, ...]] = ()
     gives: ClassVar[tuple[type, ...]] = ()
+    clients: ClassVar[frozenset[str]] = frozenset()
+    """The dialects of the clients whose requests a request stage is about; empty for all. A request that no stage is
+    about need not be read, and leaves as the bytes it is."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -19,10 +19,10 @@ def is_cross(exchange: Exchange) -> bool:
 
 
 def has_to_be_read(route: Route, exchange: Exchange) -> bool:
-    """Whether the request must be read; else its body can do without, but for the model's name."""
+    """Whether the request must be read, stages or not; else its body can do without, but for the model's name."""
     target = route.upstream.target
     fits = target.version is not None or target.max_tokens is not None
-    return bool(route.request) or is_cross(exchange) or fits
+    return is_cross(exchange) or fits
 
 
 def written(route: Route, exchange: Exchange, body: bytes, request: Request | None) -> tuple[bytes, Exchange]:

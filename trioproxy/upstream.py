@@ -71,7 +71,8 @@ async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking
         headers.append((b"accept", accepted))
         if length:
             headers.append((b"content-type", b"application/json"))
-        path = speaks.paths[0] if path in _ASKED else path
+    if path.rstrip("/") in _ASKED and (asking.cross or not path.startswith("/v1")):
+        path = speaks.paths[0]
     if asking.decoded:
         headers = without(headers, b"content-encoding")
     if asking.readable:
@@ -90,7 +91,7 @@ async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking
     elif length or get(incoming.headers, b"content-length"):
         headers.append((b"content-length", b"%d" % length))
     query = None if asking.cross else incoming.target.query
-    target = _join(upstream.path, path) + ("" if query is None else f"?{query}")
+    target = _join(upstream.path, path, upstream.dialect) + ("" if query is None else f"?{query}")
     method = asking.method or incoming.method
     return await pool.request(upstream.origin, method, target, headers, name=upstream.name, timeouts=upstream.timeouts)
 
@@ -122,8 +123,14 @@ def kind_of(headers: Headers, *, asked: Kind) -> Kind | None:
 _VERSION = re.compile(r"/v\d+[a-z]*\d*(?=/|$)")
 
 
-def _join(base: str, path: str) -> str:
-    """The path at the upstream. A base with a version of its own takes the place of the `/v1` a path begins with."""
+def _join(base: str, path: str, dialect: str) -> str:
+    """The path at the upstream. A base with a version of its own takes the place of the `/v1` a path begins with.
+
+    OpenAI's SDKs put nothing between a base URL and `/chat/completions`, so its version may stand anywhere
+    (`/v1beta/openai`); Anthropic's put `/v1` there, so it counts at the end alone (`/v1/ACCOUNT/anthropic` has none).
+    """
     if path == "/v1" or path.startswith("/v1/"):
-        return base + (path.removeprefix("/v1") if _VERSION.search(base) else path)
+        found = list(_VERSION.finditer(base))
+        if found and (dialect != "anthropic" or found[-1].end() == len(base)):
+            return base + path.removeprefix("/v1")
     return base + path

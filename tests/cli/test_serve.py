@@ -44,7 +44,7 @@ def test_the_banner_of_the_shipped_file() -> None:
         "  /     → router, http://127.0.0.1:3456",
         "  /demo → demo, replay:recordings/metadata-then-answer.sse",
         "  stages: deframe → parse → signature-filter → keepalive → translate → reframe",
-        "  Claude Code: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude",
+        "  clients: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude, or OPENAI_BASE_URL=http://127.0.0.1:PORT/v1",
         "  try: curl -N http://127.0.0.1:PORT/demo/v1/messages -d '{\"stream\":true}'",
     ]
 
@@ -75,8 +75,8 @@ def test_several_open_ports_are_warned_of() -> None:
     ("addresses", "here"), [(["0.0.0.0:0"], "127.0.0.1"), (["[::]:0", "0.0.0.0:0"], "127.0.0.1"), (["[::]:0"], "[::1]")]
 )
 def test_an_open_port_is_tried_on_this_machine(addresses: list[str], here: str) -> None:
-    [line] = [line for line in shown(UP, *addresses) if "Claude Code" in line]
-    assert re.fullmatch(rf"  Claude Code: ANTHROPIC_BASE_URL=http://{re.escape(here)}:\d+ claude", line)
+    [line] = [line for line in shown(UP, *addresses) if "clients" in line]
+    assert re.match(rf"  clients: ANTHROPIC_BASE_URL=http://{re.escape(here)}:\d+ claude, or", line)
 
 
 def test_a_unix_socket_has_no_url(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def cleaned(system: str | tuple[Block, ...] | None) -> str | tuple[Block, ...] |
     return request.system
 
 
-def test_a_block_that_is_nothing_else_goes() -> None:
+def test_h121_a_block_that_is_nothing_else_goes() -> None:
     assert cleaned((Text(text=LINE), PROMPT)) == (PROMPT,)
 
 

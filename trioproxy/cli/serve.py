@@ -78,15 +78,11 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
         lines.append(f"  {route.prefix:{width}} → {route.upstream.name}, {route.upstream}")
     if len(shown) > _ROUTES:
         lines[-1] = f"  … and {len(shown) - _ROUTES + 1} more routes: python -m trioproxy check"
-    chains = {tuple(stage.name for stage in route.response) for route in shown}
-    chain = (
-        " → ".join(next(iter(chains))) or "bytes as they come"
-        if len(chains) == 1
-        else "differ: python -m trioproxy check"
-    )
+    chains = {_chain(route) for route in shown}
+    chain = next(iter(chains)) if len(chains) == 1 else "differ: python -m trioproxy check"
     lines.append(f"  stages: {chain}")
     if base:
-        lines.append(f"  Claude Code: ANTHROPIC_BASE_URL={base} claude")
+        lines.append(f"  clients: ANTHROPIC_BASE_URL={base} claude, or OPENAI_BASE_URL={base}/v1")
     if replay := next((route for route in shown if route.upstream.replay), None):
         way = "" if base else f"--unix-socket {shlex.quote(listeners[0].address.removeprefix('unix:'))} "
         lines.append(f"  try: curl {way}-N {_url(base or 'http://localhost', replay)} -d {ASK}")
@@ -95,6 +91,12 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
         verbs = "is open to the network, and asks" if len(open_to_all) == 1 else "are open to the network, and ask"
         lines.append(f"  ! {', '.join(open_to_all)} {verbs} nobody for a token")
     return lines
+
+
+def _chain(route: Route) -> str:
+    """A request's way to the upstream and its answer's back, as far as stages stand on it."""
+    up, down = [stage.name for stage in route.request], [stage.name for stage in route.response]
+    return " → ".join([*up, "upstream", *down] if up else down) or "bytes as they come"
 
 
 def _base(listeners: list[Listener]) -> str:

@@ -24,6 +24,8 @@ class BillingNonce(Stage[Request, Request]):
     `everywhere` is true: for a server that speaks it and is not Anthropic's.
     """
 
+    clients = frozenset({"anthropic"})  # nobody but Claude Code sends it
+
     def __init__(self, *, everywhere: bool = False) -> None:
         self._everywhere = everywhere
         self._wanted = True

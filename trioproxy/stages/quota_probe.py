@@ -35,6 +35,8 @@ class QuotaProbe(Stage[Request, Request | Event]):
     Whatever has tools, a system prompt, another message or more than one token to give goes to the upstream.
     """
 
+    clients = frozenset({"anthropic"})  # nobody but Claude Code sends it
+
     def feed(self, request: Request, /) -> Iterable[Request | Event]:
         return _answer(request.model) if _is_probe(request) else (request,)
 

@@ -25,6 +25,11 @@ BODY: dict[str, Any] = {
         {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "hm"},
         {"role": "tool", "tool_call_id": "functions.add:0", "content": [{"type": "text", "text": "3"}]},
         {"role": "assistant", "content": None, "audio": {"id": "a"}},
+        {
+            "role": "user",
+            "content": [{"type": "input_audio", "input_audio": {"data": "AA"}}, {"type": "text", "text": "?"}],
+        },
+        {"role": "ipython", "content": "3"},
     ],
     "tools": [{"type": "function", "function": {"name": "add", "parameters": {"z": 1, "a": 2}}, "odd": 1}],
     "temperature": 1.9,
@@ -76,6 +81,19 @@ def test_a_changed_call_and_its_result() -> None:
         "tool_call_id": "functions.add:0",
         "content": "4",
     }
+
+
+def test_a_change_beside_what_only_chat_can_say() -> None:
+    content = REQUEST.messages[5].content
+    assert isinstance(content, tuple)
+    audio, text = content
+    assert isinstance(text, Text)
+    assert changed(5, Message("user", (audio, replace(text, text="!"))))[7]["content"] == [
+        BODY["messages"][7]["content"][0],
+        {"type": "text", "text": "!"},
+    ]
+    more = rewritten(replace(REQUEST, messages=(*REQUEST.messages[5:], Message("user", "new"))))["messages"]
+    assert more[2:] == [*BODY["messages"][7:], {"role": "user", "content": "new"}]
 
 
 def test_a_message_less_and_one_more() -> None:

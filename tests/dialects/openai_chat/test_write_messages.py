@@ -211,9 +211,9 @@ def test_h062_pictures_of_results_follow_after_all_of_them() -> None:
     assert lost_of(*turns) == ["messages[].content[].content[]"]
 
 
-def test_h070_results_come_first_wherever_they_stood() -> None:
+def test_h070_results_come_first_in_the_order_of_the_calls() -> None:
     messages = sent(assistant(call("t1"), call("t2")), user("a", result("t2")), user(result("t1"), "b"))
-    assert [each.get("tool_call_id") for each in messages] == [None, "t2", "t1", None]
+    assert [each.get("tool_call_id") for each in messages] == [None, "t1", "t2", None]
     assert messages[3]["content"] == "a\n\nb"
 
 

@@ -129,6 +129,8 @@ class Legal:
             return
         wanted, make = _BLOCKS.get(type(event), (OtherBlock, None))
         if event.index == self.open:
+            if getattr(event, "kind", "") == "citations_delta" and self.kind not in (Text, OtherBlock):
+                return  # only text is cited
             if self.kind is wanted or OtherBlock in (self.kind, wanted):
                 yield event if not self.shift else replace(event, index=event.index + self.shift)
                 return

@@ -9,7 +9,8 @@ from trioproxy.dialects.anthropic.thinking import options
 from trioproxy.dialects.anthropic.turns import turns
 from trioproxy.dialects.names import Names
 from trioproxy.dialects.target import Target
-from trioproxy.items import Extra, Request, ToolUse, replace
+from trioproxy.errors import ProxyError
+from trioproxy.items import Error, Extra, Request, ToolUse, replace
 from trioproxy.ledger import Ledger
 
 __all__ = ["translated"]
@@ -23,6 +24,8 @@ _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 def translated(request: Request, target: Target, ledger: Ledger) -> tuple[Request, Names]:
     """The request, and the names that its tools go by."""
     able = abilities(request.model)
+    if fatal := next((loss for loss in request.unsaid if loss.fatal), None):
+        raise ProxyError(Error("invalid_request", fatal.reason, 400))
     ledger.add(request.unsaid)
     request = replace(request, extra=_sound(dict(request.extra), ledger))
     request = _with_tools(request, able, ledger)

@@ -6,10 +6,12 @@ What Anthropic has and Chat Completions cannot say (signatures, blocks of server
 from collections.abc import Callable
 from typing import Any
 
+from trioproxy.dialects.names import made_id
 from trioproxy.items import (
     Block,
     BlockStart,
     BlockStop,
+    Error,
     Event,
     MessageDelta,
     MessageStart,
@@ -27,7 +29,7 @@ from trioproxy.items import (
 )
 from trioproxy.ledger import Ledger
 
-__all__ = ["Chat", "Wire", "write_usage"]
+__all__ = ["Chat", "Wire", "fault_of", "write_usage"]
 
 Wire = dict[str, Any]  # a JSON object as it goes out; `Any` because its inside is the provider's
 
@@ -45,6 +47,13 @@ _FINISH_REASONS: dict[str | None, str] = {
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
 
 
+def fault_of(event: Event) -> Error | None:
+    """What ends the answer: an error, or a call that no client could make."""
+    if isinstance(event, BlockStart) and isinstance(event.block, ToolUse) and not event.block.name:
+        return Error("upstream", "the upstream called a tool without saying which", 502)
+    return event if isinstance(event, Error) else None
+
+
 class Chat:
     """Of one answer: numbers its tool calls, and gathers its usage and how it ended."""
 
@@ -52,6 +61,7 @@ class Chat:
         self._ledger = ledger
         self._numbers: dict[int, int] = {}  # the tool calls, by the index of their block
         self._calls = 0
+        self._answer = ""
         self._silent: dict[int, str] = {}  # the calls whose deltas have not begun, and the input they started with
         self._usage = Usage()
         self._thinking_tokens = 0
@@ -74,6 +84,7 @@ class Chat:
         return write_usage(self._usage, self._thinking_tokens)
 
     def _start(self, event: MessageStart) -> list[Wire]:
+        self._answer = self._answer or event.id
         self._count(event.usage, {})
         # Programmatic tool calling begins messages with blocks: each is told whole.
         return [
@@ -90,7 +101,8 @@ class Chat:
                 self._calls += 1
                 self._silent[event.index] = block.input if block.input.startswith("{") else "{}"
                 function = {"name": block.name, "arguments": ""}
-                return [{"tool_calls": [{"index": number, "id": block.id, "type": "function", "function": function}]}]
+                id = block.id or made_id(self._answer, number, block.name)
+                return [{"tool_calls": [{"index": number, "id": id, "type": "function", "function": function}]}]
             case Text():
                 return [{"content": block.text}] if block.text else []
             case Thinking():

@@ -7,7 +7,8 @@ from trioproxy.dialects.openai_chat.read_calls import Calls
 from trioproxy.dialects.openai_chat.read_parts import cached, read_content, read_text
 from trioproxy.dialects.openai_chat.read_thinking import read_thinking
 from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
-from trioproxy.items import Block, Message, Text, ToolResult, replace
+from trioproxy.errors import ProxyError
+from trioproxy.items import Block, Message, OtherBlock, Text, ToolResult, replace
 
 __all__ = ["read_messages"]
 
@@ -23,15 +24,23 @@ def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Messag
         where = f"messages[{index}]"
         if not isinstance(wire, dict):
             raise refusal(f"{where}: expected an object, got {named(wire)}")
-        role = wire.get("role")
-        reader = _ROLES.get(role) if isinstance(role, str) else None
-        if reader is None:
-            got = repr(role) if isinstance(role, str) else named(role)
-            raise refusal(f"{where}.role: expected one of {', '.join(_ROLES)}, got {got}")
-        message = _marked(reader(wire, where, calls, lost), wire)
+        try:
+            message = _marked(_reader(wire, where)(wire, where, calls, lost), wire)
+        except ProxyError as exc:  # for an upstream of this dialect it may be fine
+            lost.refuse(exc)
+            message = Message(str(wire.get("role")), (OtherBlock(kind="message", extra=wire),))
         _note_fields(wire, lost)
         (front if message.role == "system" and not turns else turns).append(message)
     return _system(front), tuple(turns)
+
+
+def _reader(wire: Wire, where: str) -> "Callable[[Wire, str, Calls, Lost], Message]":
+    role = wire.get("role")
+    reader = _ROLES.get(role) if isinstance(role, str) else None
+    if reader is None:
+        got = repr(role) if isinstance(role, str) else named(role)
+        raise refusal(f"{where}.role: expected one of {', '.join(_ROLES)}, got {got}")
+    return reader
 
 
 def _system(messages: list[Message]) -> System:
@@ -104,6 +113,6 @@ _NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 def _note_fields(wire: Wire, lost: Lost) -> None:
     for key, value in wire.items():
-        if key in _READ or value in _NOTHING or (key == "name" and wire["role"] == "function"):
+        if key in _READ or value in _NOTHING or (key == "name" and wire.get("role") == "function"):
             continue
         lost.setdefault(f"messages[].{key[:40]}", "Anthropic has none")

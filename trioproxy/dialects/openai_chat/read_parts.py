@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Image, OtherBlock, Text
 
 __all__ = ["cached", "read_content", "read_text", "text_of"]
@@ -22,15 +23,16 @@ def read_content(content: Any, where: str, lost: Lost) -> str | tuple[Block, ...
         return content
     if not isinstance(content, list):
         raise refusal(f"{where}: expected a string or an array of parts, got {named(content)}")
-    return tuple(_read_part(part, f"{where}[{index}]", lost) for index, part in enumerate(content))
+    return tuple(_part(part, f"{where}[{index}]", lost) for index, part in enumerate(content))
 
 
 def read_text(content: Any, where: str) -> str | tuple[Block, ...]:
     """Content that may only be text: of system and developer messages (hazard H052)."""
-    blocks = read_content(content, where, {})
+    blocks = read_content(content, where, Lost())
     for index, block in enumerate(blocks):
         if isinstance(block, Block) and not isinstance(block, Text):
-            raise refusal(f"{where}[{index}]: a system message can only be text, got {content[index]['type']!r}")
+            kind = block.kind if isinstance(block, OtherBlock) else "image_url"
+            raise refusal(f"{where}[{index}]: a system message can only be text, got {kind!r}")
     return blocks
 
 
@@ -45,6 +47,16 @@ def cached(wire: Wire) -> dict[str, Any]:
     """The one field of Anthropic's that chat clients set on parts, messages and tools to save their users money."""
     mark = wire.get("cache_control")
     return {"cache_control": mark} if isinstance(mark, dict) else {}
+
+
+def _part(part: Any, where: str, lost: Lost) -> Block:
+    """What cannot be passed on to another dialect stays what it is, for an upstream of this one."""
+    try:
+        return _read_part(part, where, lost)
+    except ProxyError as exc:
+        lost.refuse(exc)
+        wire = part if isinstance(part, dict) else {"value": part}
+        return OtherBlock(kind=str(wire.get("type")), extra=wire)
 
 
 def _read_part(part: Any, where: str, lost: Lost) -> Block:

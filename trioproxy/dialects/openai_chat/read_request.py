@@ -33,12 +33,12 @@ def read_request(body: bytes) -> Request:
         raise refusal(f"messages: expected an array, got {named(messages)}{hint}")
     if not isinstance(stream, bool | None):
         raise refusal(f"stream: expected true or false, got {named(stream)}")
-    lost: Lost = {}
+    lost = Lost()
     if cut:
         lost["*"] = "lone surrogates in strings were replaced with U+FFFD: they are no text"
     request = _read(model, messages, bool(stream), wire, lost)
-    unsaid = tuple(Loss(path, reason) for path, reason in lost.items())
-    request = replace(request, unsaid=unsaid)
+    refused = [Loss("messages[]", lost.refused, fatal=True)] if lost.refused else []
+    request = replace(request, unsaid=(*refused, *(Loss(path, reason) for path, reason in lost.items())))
     return replace(request, source=Source("openai-chat", wire, request))
 
 

@@ -99,7 +99,8 @@ class Reader(Stage[Frame, Event]):
             events = list(self._read(frame))
         if frame.whole:
             # An answer that failed and comes whole is its error alone: there is still a status to say so (hazard H110).
-            events = [event for event in events if isinstance(event, Error)][:1] or events
+            failed: list[Event] = [event for event in events if isinstance(event, Error)]
+            events = failed[:1] or events
         if not events:
             events.append(Unknown(frame.event, frame.data))
         # An error made here must not leave as the frame that it is about; one that the upstream tells does.

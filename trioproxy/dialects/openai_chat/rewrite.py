@@ -12,7 +12,7 @@ from trioproxy.dialects.openai_chat.write_content import texts, write_parts
 from trioproxy.dialects.openai_chat.write_request import write_request
 from trioproxy.dialects.patch import patched
 from trioproxy.dialects.target import Target, Written
-from trioproxy.items import Block, Message, Request, Source, Text, ToolResult, ToolUse, replace
+from trioproxy.items import Block, Message, OtherBlock, Request, Source, Text, ToolResult, ToolUse, replace
 from trioproxy.ledger import Ledger
 
 __all__ = ["rewrite"]
@@ -26,7 +26,7 @@ def rewrite(request: Request, source: Source, target: Target) -> Written:
     """The body for `request`, which was made of `source`. Raises `ProxyError` for what cannot be said."""
     wire = patched(source.wire, _beside(source.request, target), _beside(request, target))
     messages = source.wire["messages"]
-    begun = next((index for index, each in enumerate(messages) if each["role"] not in _SYSTEM), len(messages))
+    begun = next((index for index, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
     front = messages[:begun]
     if request.system != source.request.system:
         role = front[0]["role"] if front else "system"
@@ -75,10 +75,12 @@ def _plain(message: Message) -> list[Wire]:
     """A message as chat has it: the results of tools each for itself, and then what else it says."""
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
+    if (first := next(iter(message.content), None)) and isinstance(first, OtherBlock) and first.kind == "message":
+        return [first.extra]  # one that could not be read
     results = [block for block in message.content if isinstance(block, ToolResult)]
     calls = [_call(block) for block in message.content if isinstance(block, ToolUse)]
     said = [block for block in message.content if isinstance(block, Text) or message.role == "user"]
-    parts = [part for block in said if not isinstance(block, ToolResult) for part in write_parts(block, "", Ledger())]
+    parts = [part for block in said if not isinstance(block, ToolResult) for part in _parts(block)]
     wires: list[Wire] = [
         {"role": "tool", "tool_call_id": result.tool_use_id, "content": _text(result.content)} for result in results
     ]
@@ -87,6 +89,13 @@ def _plain(message: Message) -> list[Wire]:
         content = (texts(parts) or None) if calls else parts if not plain or len(parts) > 1 else texts(parts)
         wires.append({"role": message.role, "content": content} | ({"tool_calls": calls} if calls else {}))
     return wires
+
+
+def _parts(block: Block) -> list[Wire]:
+    """What a block says; of one that only chat has, the very part that it was."""
+    if isinstance(block, OtherBlock) and block.kind != "document":
+        return [block.extra]
+    return write_parts(block, "", Ledger())
 
 
 def _call(call: ToolUse) -> Wire:

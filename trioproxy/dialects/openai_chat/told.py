@@ -9,7 +9,16 @@ from trioproxy.items import Error
 __all__ = ["Lost", "Wire", "named", "refusal", "typed"]
 
 Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is the client's
-Lost = dict[str, str]  # path → reason, the first of a path stays
+
+
+class Lost(dict[str, str]):
+    """Path → reason, the first of a path stays. `refused` is what cannot be left out: why, of the first."""
+
+    refused: str = ""
+
+    def refuse(self, exc: ProxyError) -> None:
+        self.refused = self.refused or exc.error.message
+
 
 _NAMES: dict[type, str] = {
     dict: "an object",

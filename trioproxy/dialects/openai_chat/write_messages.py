@@ -129,21 +129,21 @@ class _Writer:
 
     def _results(self, run: list[Message], calls: dict[str, str]) -> list[Wire]:
         """Write the answers to `calls`; what no tool message can hold is given back, for the user to say after them."""
-        results: dict[str, ToolResult] = {}  # of several for one call the last counts, at the place of the first
+        results: dict[str, ToolResult] = {}  # of several for one call the last counts
         for block in (block for message in run for block in _blocks(message)):
             if isinstance(block, ToolResult) and block.tool_use_id in calls:
                 if block.tool_use_id in results:
                     self._ledger.note(f"{_BLOCK}.tool_use_id", "several results of one call: the last is sent")
                 results[block.tool_use_id] = block
         shown: list[Wire] = []
-        for id, result in results.items():
-            content = texts(self._result(result, calls[id], shown))
-            self._messages.append({"role": "tool", "tool_call_id": self._id(id), "content": content})
-        for id in calls:
-            if id not in results:  # H070
+        # In the order of the calls: some chat templates print no ids, and Claude Code sends what is done first, first.
+        for id, name in calls.items():
+            if id in results:
+                content = texts(self._result(results[id], name, shown))
+            else:  # H070
                 self._ledger.note(f"{_BLOCK}.type=tool_use", "a call without a result is answered as interrupted")
                 content = "[no result: the call was interrupted]"
-                self._messages.append({"role": "tool", "tool_call_id": self._id(id), "content": content})
+            self._messages.append({"role": "tool", "tool_call_id": self._id(id), "content": content})
         return shown
 
     def _result(self, result: ToolResult, name: str, shown: list[Wire]) -> list[Wire]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from trioproxy.dialects.openai_chat.chat import Chat, Wire
+from trioproxy.dialects.openai_chat.chat import Chat, Wire, fault_of
 from trioproxy.dialects.peek import BAD_JSON, with_model
 from trioproxy.items import Error, Event, Frame, MessageStart, MessageStop, Ping, TextDelta, Unknown
 from trioproxy.ledger import Ledger
@@ -138,8 +138,8 @@ class StreamWriter(Stage[Event, Frame | Error]):
     # ── frames of our own ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _write(self, event: Event) -> Iterator[Frame | Error]:
-        if isinstance(event, Error):
-            yield event
+        if fault := fault_of(event):
+            yield fault
         elif isinstance(event, Ping):
             yield _KEEPALIVE
         elif isinstance(event, Unknown):
@@ -157,6 +157,8 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield self._chunk(delta)
 
     def _end(self) -> Iterator[Frame]:
+        if not self._begun:
+            yield self._chunk({"role": "assistant", "content": ""})
         if not self._finished:
             if self._chat.annotations:
                 yield self._chunk({"annotations": self._chat.annotations})
@@ -202,6 +204,8 @@ class Fold:
         self._begun = False
 
     def add(self, event: Event, /) -> Error | None:
+        if fault := fault_of(event):
+            return fault
         if isinstance(event, MessageStart) and not self._begun:
             self._begun = True
             self._head.read(event)

@@ -1,0 +1,296 @@
+"""The life of one exchange: route it, ask the upstream, answer the client.
+
+Everything of an exchange lives in one nursery: the watch on the client, the upload, the stages. When the client leaves,
+the nursery is cancelled and the upstream connection closed, whatever the phase.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import partial
+from typing import Any
+
+import trio
+from msgspec.structs import replace
+
+from trioproxy import pipeline, tokens
+from trioproxy.answering import Answering
+from trioproxy.config import Config, Route, StageSpec
+from trioproxy.dialects import DIALECTS, Dialect, Model, spoken_at
+from trioproxy.dialects.peek import BAD_JSON, with_model
+from trioproxy.endpoints import COUNT, MODELS, answered_here, caller, refusal, write_count
+from trioproxy.ends import From, Gathered, Items, plain
+from trioproxy.errors import ProxyError
+from trioproxy.http.client import Pool
+from trioproxy.http.coding import Undecodable, decoder
+from trioproxy.http.headers import get
+from trioproxy.http.incoming import Incoming
+from trioproxy.http.wire import Gone
+from trioproxy.items import Error, Request
+from trioproxy.log import Record
+from trioproxy.stage import Exchange, Stage
+from trioproxy.translation import has_to_be_read, is_cross, written
+from trioproxy.upstream import Asking, Reply, ask, token_of
+
+__all__ = ["Conversation"]
+
+# A request body up to this size fits into the kernel's buffers, so sending it cannot wait for the upstream to read.
+_AT_ONCE = 64 * 1024
+_NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that does not count tokens
+
+
+class Conversation:
+    """One exchange while it lasts."""
+
+    def __init__(self, config: Config, pool: Pool, incoming: Incoming) -> None:
+        self._config, self._pool, self._incoming = config, pool, incoming
+        self._decoded = False  # the request's body came compressed, and is not any more
+        self.record = Record(secrets.token_hex(4), incoming=incoming)
+        self.answering = Answering(incoming, self.record)
+
+    async def hold(self) -> None:
+        """Ask and answer; whatever goes wrong becomes an answer too."""
+        try:
+            await self._converse()
+        except Gone:
+            self.record.end = "client left"
+        except ProxyError as exc:
+            await self.answering.fail(exc.error)
+        except Exception as exc:
+            await self.answering.failed_somewhere(exc)
+        except BaseExceptionGroup as exc:
+            # We are being cancelled, and what else went wrong meanwhile matters no more.
+            raise exc.split(Exception)[1] or exc from None
+        if self._incoming.left and not self._incoming.complete:
+            self.record.end = "client left"
+
+    async def _converse(self) -> None:
+        incoming = self._incoming
+        route, path = self._find(incoming.target.path)
+        self.record.route, self.record.upstream = route.prefix, route.upstream.name
+        dialect = spoken_at(incoming.method, path)
+        if dialect is None:
+            await self._beside(route, path)
+            return
+        self.answering.dialect = dialect
+        self.answering.secrets = [secret for secret in (route.upstream.token, token_of(incoming.headers)) if secret]
+        if dialect.name == route.upstream.dialect and not (route.request or route.response or route.renames):
+            await self._forward(route, path)
+            return
+        body = await incoming.body()
+        peek = dialect.peek(body)
+        exchange = Exchange(
+            id=self.record.id,
+            method=incoming.method,
+            path=path,
+            route=route.prefix,
+            client_dialect=dialect.name,
+            upstream=route.upstream.name,
+            upstream_dialect=route.upstream.dialect,
+            stream=peek is not None and peek.stream,
+            model=peek.model if peek else "",
+            upstream_model=peek.model if peek else "",
+            usage_wanted=peek is not None and peek.include_usage,
+            created=int(time.time()),
+            started=self.record.started,
+            event_limit=self._config.limits.event,
+            ledger=self.record.ledger,
+        )
+        self.record.model = exchange.model
+        specs = [spec for spec in route.request if not spec.cls.clients or dialect.name in spec.cls.clients]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            request = None
+            if specs or has_to_be_read(route, exchange):
+                body = self._readable(body)
+                request = dialect.read_request(body)
+                exchange = replace(exchange, request=request)
+            if specs and request is not None:
+                asked = await self._ask_stages(nursery, specs, exchange, request)
+                if asked.answer:
+                    exchange = replace(exchange, answered_here=True)
+                    self.record.upstream = ""
+                    await self.answering.answer(nursery, route.response, exchange, Items(asked.answer), headers=[])
+                    nursery.cancel_scope.cancel()
+                    return
+                request = asked.request
+            if peek is not None:  # what is no request goes to the upstream all the same: it knows better what is wrong
+                body, exchange = written(route, exchange, body, request)
+            size, piped = len(body), bool(route.response)
+            asking = Asking(
+                path=path, stream=exchange.stream, cross=is_cross(exchange), readable=piped, decoded=self._decoded
+            )
+            with await ask(self._pool, route.upstream, incoming, asking, length=size) as reply:
+                if size <= _AT_ONCE:
+                    await reply.end(body)
+                else:
+                    nursery.start_soon(reply.end, body)  # it may answer before it has read all
+                del body, request  # many megabytes need not stay for as long as the answer streams
+                await self.answering.respond(nursery, route, exchange, reply, asked=peek is not None)
+            nursery.cancel_scope.cancel()
+
+    async def _forward(self, route: Route, path: str) -> None:
+        """A request that nothing here has to read: its body streams to the upstream, the response to the client."""
+        incoming = self._incoming
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            # The first piece is waited for before a connection is taken: one that was fit for use must not lie about
+            # until a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
+            first = await incoming.piece()
+            length = incoming.length
+            with await ask(self._pool, route.upstream, incoming, Asking(path=path), length=length) as reply:
+                if incoming.unread:
+                    await reply.send(first)
+                    nursery.start_soon(self._upload, reply, nursery.cancel_scope)
+                else:
+                    await reply.end(first)
+                await self.answering.pass_through(await reply.head(), reply)
+            nursery.cancel_scope.cancel()
+
+    def _find(self, path: str) -> tuple[Route, str]:
+        for route in self._config.routes:
+            if (below := route.below(path)) is not None:
+                return route, below
+        served = ", ".join(route.prefix for route in self._config.routes)
+        raise ProxyError(Error("not_found", f"nothing is served at {path}; routes: {served}", 404))
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        await self._incoming.gone()
+        scope.cancel()
+
+    async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:
+        try:
+            while piece := await self._incoming.piece():
+                await reply.send(piece)
+            await reply.end()
+        except Gone:
+            scope.cancel()
+
+    # ── request stages ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _readable(self, body: bytes) -> bytes:
+        """The request's body as JSON is read: without its content coding (hazard H039)."""
+        coding, limit = get(self._incoming.headers, b"content-encoding"), self._config.limits.body
+        try:
+            if (decode := decoder(coding)) is None:
+                return body
+            pieces, size = list[bytes](), 0
+            for piece in decode.feed(body):
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    message = f"the request body is larger than {limit} bytes once it is decompressed"
+                    raise ProxyError(Error("too_large", message, 413))
+            decode.close()
+        except Undecodable as exc:
+            message = f"the request body cannot be read: {exc}; gzip and deflate are understood"
+            raise ProxyError(Error("invalid_request", message, 415)) from exc
+        self._decoded = True
+        return b"".join(pieces)
+
+    async def _ask_stages(
+        self, nursery: trio.Nursery, specs: list[StageSpec], exchange: Exchange, request: Request
+    ) -> _Asked:
+        """Send a request through the request stages, tasks of `nursery`."""
+        exchange = replace(exchange, request=request)
+        out = Gathered()
+        stages: list[tuple[str, Stage[Any, Any]]] = [(spec.name, spec.make()) for spec in specs]
+        pipeline.start(nursery, stages, exchange, From(Items([request])), out)
+        await out.closed.wait()
+        requests = [item for item in out.items if isinstance(item, Request)]
+        answer = [item for item in out.items if not isinstance(item, Request)]
+        for item in answer:
+            if isinstance(item, Error):
+                raise ProxyError(item)
+        if len(requests) + bool(answer) != 1:
+            got = f"{len(requests)} requests and {len(answer)} items of an answer"
+            raise RuntimeError(f"the request stages gave {got}; one request or one answer is due")
+        return _Asked(exchange, requests[0] if requests else request, answer)
+
+    # ── beside answers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _beside(self, route: Route, path: str) -> None:
+        """A request for something else than an answer."""
+        incoming, speaks = self._incoming, DIALECTS[route.upstream.dialect]
+        method, below, path = incoming.method, path, path.rstrip("/") or "/"
+        asker = self.answering.dialect = caller(incoming.headers, path, speaks)
+        if (body := answered_here(method, path, speaks)) is not None:
+            await incoming.body()
+            self.record.upstream = ""
+            await self.answering.give(b"" if method == "HEAD" else body)
+        elif method == "GET" and (path == MODELS or path.startswith(f"{MODELS}/")):
+            await self._models(route, path, asker)
+        elif method == "POST" and path == COUNT:
+            await self._count(route, path)
+        elif error := refusal(method, path, speaks):
+            raise ProxyError(error)
+        else:
+            self.answering.dialect = None
+            await self._forward(route, below)
+
+    async def _models(self, route: Route, path: str, asker: Dialect) -> None:
+        """A listing in the caller's dialect, under the names that lead somewhere (hazard H152)."""
+        if asker.name == route.upstream.dialect and not route.renames:
+            await self._forward(route, path)
+            return
+        models: list[Model] = []
+        asking = Asking(path=MODELS, cross=True, readable=True)
+        try:
+            with await ask(self._pool, route.upstream, self._incoming, asking, length=0) as reply:
+                await reply.end(b"")
+                if await reply.head() == 200:
+                    body = await reply.read(self._config.limits.event)
+                    models = DIALECTS[route.upstream.dialect].read_models(plain(reply.headers, body))
+        except (ProxyError, *BAD_JSON):
+            pass  # many upstreams have no listing: what the file names is there all the same
+        listed = route.models.listed([*models, *_own(route, models)])
+        name = path.removeprefix(MODELS).lstrip("/")
+        if not name:
+            await self.answering.give(asker.write_models(listed))
+            return
+        found = next((model for model in listed if model.id == name), None)
+        if found is None and route.asked(name) in {model.id for model in [*models, *_own(route, models)]}:
+            found = Model(name)  # a name that a pattern leads somewhere
+        if found is None:
+            raise ProxyError(Error("not_found", f"there is no model {name!r} here; GET {MODELS} lists them", 404))
+        await self.answering.give(asker.write_model(found))
+
+    async def _count(self, route: Route, path: str) -> None:
+        """The upstream's own count of a request's tokens if it has one, else an estimate (hazard H154)."""
+        incoming = self._incoming
+        speaks, dialect = DIALECTS[route.upstream.dialect], DIALECTS["anthropic"]
+        if speaks is dialect and not (route.response or route.renames):
+            await self._forward(route, path)
+            return
+        body = await incoming.body()
+        if speaks is dialect:
+            peek = dialect.peek(body)
+            asked = route.asked(peek.model) if peek else ""
+            sent = with_model(body, asked) if peek and asked != peek.model else body
+            asking = Asking(path=path)
+            with await ask(self._pool, route.upstream, incoming, asking, length=len(sent)) as reply:
+                await reply.end(sent)
+                if (status := await reply.head()) not in _NOT_THERE:
+                    await self.answering.pass_through(status, reply)
+                    return
+        request = dialect.read_request(self._readable(body))
+        self.record.upstream = ""
+        request = replace(request, model=route.asked(request.model))
+        # In a thread: loading the tokenizer takes the better part of a second, in which no stream may stand still.
+        counted = await trio.to_thread.run_sync(partial(tokens.count, request, exact=True), abandon_on_cancel=True)
+        await self.answering.give(write_count(counted))
+
+
+class _Asked:
+    """What request stages made of a request: one to send, or an answer of their own."""
+
+    def __init__(self, exchange: Exchange, request: Request, answer: list[Any]) -> None:
+        self.exchange, self.request, self.answer = exchange, request, answer
+
+
+def _own(route: Route, models: list[Model]) -> list[Model]:
+    """The models that the file itself names, as far as the upstream does not."""
+    named = [route.upstream.model, *(name for name in route.models.aliases.values() if "*" not in name)]
+    known = {model.id for model in models}
+    return [Model(name) for name in dict.fromkeys(named) if name and name not in known]
