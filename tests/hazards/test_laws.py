@@ -62,7 +62,7 @@ from trioproxy.items import (
 )
 
 WAYS = [(A, C), (C, A), (C, C), (A, A)]  # client, upstream
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=120, deadline=None)
 
 # ── any events at all ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -347,7 +347,7 @@ def legal(got: Any, client: str, upstream: str) -> None:
         Completion(got.body, whole=not got.errors)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(chunks, max_size=6), st.sampled_from([A, C]))
 def test_any_json_of_a_chat_upstream_never_raises(frames: list[bytes], client: str) -> None:
     body = b"".join(frames)
@@ -359,7 +359,7 @@ def test_any_json_of_a_chat_upstream_never_raises(frames: list[bytes], client: s
             assert msgspec.json.decode(got.body)["type"] == "message"
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(told, max_size=6), st.sampled_from([A, C]))
 def test_any_json_of_an_anthropic_upstream_never_raises(frames: list[bytes], client: str) -> None:
     body = b"".join(frames)
@@ -387,7 +387,7 @@ wholes = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(wholes, st.sampled_from(WAYS))
 def test_any_whole_json_never_raises(body: bytes, way: tuple[str, str]) -> None:
     for stream in (True, False):

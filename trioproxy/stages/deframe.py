@@ -20,6 +20,7 @@ __all__ = ["Deframe"]
 _BLANK = re.compile(rb"\r\r|(?:\r\n|\n)(?:\r\n|\n|\r(?=[^\n]))")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_JOINED = 64 * 1024  # bytes of an event that are copied to be looked at anew with the rest of it
 
 
 class Deframe(Stage[bytes, Frame | Error]):
@@ -43,6 +44,11 @@ class Deframe(Stage[bytes, Frame | Error]):
         if self._failed:
             return ()
         frames: list[Frame | Error] = []
+        begun = self._rest
+        if begun and self._stream and len(begun) < _JOINED and b"\n\n" in chunk and b"\r" not in begun:
+            # A read ended within an event, as every full one does: with the beginning in front it is the usual case.
+            chunk = bytes(begun) + chunk
+            begun.clear()
         if not self._stream:
             self._rest += chunk
         elif not self._rest and b"\r" not in chunk:

@@ -8,6 +8,7 @@ ordinary prose leaves at its first character. Thinking, tool calls and whatever 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import regex
@@ -41,6 +42,11 @@ _HELD_EVENTS = 2048
 _TIMEOUT = 0.1
 
 
+@lru_cache(maxsize=16)  # regex's own cache costs more to ask than all the rest of a stage's beginning
+def _compiled(pattern: str) -> "regex.Pattern[str]":
+    return regex.compile(pattern, regex.DOTALL)
+
+
 class SignatureFilter(Stage[Event, Event]):
     """Drop every message whose whole text fits `pattern`.
 
@@ -54,7 +60,7 @@ class SignatureFilter(Stage[Event, Event]):
         self, *, pattern: str = METADATA, within: int = 512, when_empty: Literal["blank", "keep"] = "blank"
     ) -> None:
         try:
-            self._pattern = regex.compile(pattern, regex.DOTALL)
+            self._pattern = _compiled(pattern)
         except regex.error as exc:
             raise ValueError(f"pattern is no regular expression: {exc}") from exc
         if within < 1:

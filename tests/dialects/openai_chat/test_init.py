@@ -65,6 +65,7 @@ def test_listings() -> None:
     assert msgspec.json.decode(CHAT.write_model(models[0]))["object"] == "model"
     with pytest.raises(msgspec.DecodeError):
         CHAT.read_models(b'{"data":[1]}')
+    assert CHAT.read_models(b'{"data":[{"id":"x","max_model_len":8192}]}') == [Model("x", context=8192)]
     assert CHAT.read_models(b'{"data":[{"name":"nameless"},{"id":"x","created":"soon"}]}') == [Model("x")]
 
 

@@ -38,6 +38,8 @@ __all__ = ["Delta", "Legal"]
 Delta = TextDelta | ThinkingDelta | SignatureDelta | ToolInputDelta | OtherDelta
 _DELTAS = (TextDelta, ThinkingDelta, SignatureDelta, ToolInputDelta, OtherDelta)
 
+_BEHIND = 64  # pings and unknown events held behind a message_delta until its message stops; more go ahead of it
+
 # The block that a delta may fill, and the empty one to open for it where none fits; None: there is no making one up.
 _BLOCKS: dict[type[Event], tuple[type, Callable[[], Text | Thinking] | None]] = {
     TextDelta: (Text, Text),
@@ -72,7 +74,7 @@ class Legal:
     def feed(self, event: Event) -> Iterator[Event]:
         """What may go out now. An untouched event is given as the object it was."""
         match event:
-            case Ping() | Unknown() if event.frame is not None and self._end is not None and not self._ended:
+            case Ping() | Unknown() if event.frame is not None and self._waits_for_the_end:
                 self._behind.append(event)
             case Ping() | Unknown() | Error():
                 yield event
@@ -84,6 +86,11 @@ class Legal:
                 if not self._started:
                     yield from self._message(MessageStart("", ""))
                 yield from self._within(event)
+
+    @property
+    def _waits_for_the_end(self) -> bool:
+        """Whether what is only noise must stay behind the message_delta that is held; no more than so much of it."""
+        return self._end is not None and not self._ended and len(self._behind) < _BEHIND
 
     def _message(self, event: MessageStart) -> Iterator[Event]:
         if self._started and not (self._ended and self._same):
@@ -158,7 +165,7 @@ class Legal:
         yield from self._next_waiting()
 
     def _wait(self, event: BlockStart | BlockStop | Delta) -> Iterator[Event]:
-        self._held += 64 + len(getattr(event, "partial_json", "") or getattr(event, "text", ""))
+        self._held += 64 + sum(len(getattr(event, field, "")) for field in ("partial_json", "text", "thinking"))
         if self._held > self._limit:
             text = f"the upstream sent parallel tool calls of more than {self._limit} bytes, all at once"
             yield Error("upstream", text, 502)

@@ -7,6 +7,7 @@ right HTTP status, or ends the stream with it.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -111,11 +112,16 @@ _AROUND: dict[type[Event], str] = {
 }
 
 
+@lru_cache(maxsize=64)
+def _before(around: str, index: int) -> bytes:
+    return (around % index).encode()
+
+
 def _frame(event: Event) -> Frame:
     around = _AROUND.get(type(event))
     if around is not None and not event.extra:  # type: ignore[attr-defined]  # all in the table have it
         index, text, _ = msgspec.structs.astuple(event)
-        return Frame((around % index).encode() + msgspec.json.encode(text) + b"}}", "content_block_delta")
+        return Frame(_before(around, index) + msgspec.json.encode(text) + b"}}", "content_block_delta")
     wire = write_event(event)
     return Frame(msgspec.json.encode(wire), wire["type"])
 

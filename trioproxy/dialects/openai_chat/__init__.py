@@ -93,7 +93,9 @@ class OpenAIChat:
 
     def read_models(self, body: bytes, /) -> list[Model]:
         data = msgspec.json.decode(body, type=_Models).data
-        return [Model(str(each["id"]), "", _count(each.get("created"))) for each in data if each.get("id")]
+        return [
+            Model(str(each["id"]), "", _count(each.get("created")), _context(each)) for each in data if each.get("id")
+        ]
 
     def write_model(self, model: Model, /) -> bytes:
         return msgspec.json.encode(_write_model(model))
@@ -105,6 +107,12 @@ class OpenAIChat:
 
 def _count(value: object) -> int:
     return int(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def _context(wire: dict[str, Any]) -> int | None:
+    """The most tokens of input: as OpenRouter, vLLM, Groq and Mistral say it. OpenAI says nothing."""
+    names = ("context_length", "max_model_len", "context_window", "max_context_length")
+    return next((_count(wire[name]) for name in names if _count(wire.get(name))), None)
 
 
 def _write_model(model: Model) -> dict[str, Any]:

@@ -5,6 +5,7 @@ are those of servers with a chat template of their own (vLLM, llama.cpp, Ollama,
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -202,6 +203,7 @@ _TABLE = (
 )
 
 
+@lru_cache(maxsize=256)  # a look at each row for each request would cost more than the rest of writing it
 def ways_of(target: Target, model: str) -> Ways:
     """The ways of the upstream behind `target` for `model`: the table's, and over it what the operator said."""
     fields: dict[str, Any] = {}
