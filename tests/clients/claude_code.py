@@ -103,8 +103,13 @@ def node_folder() -> Path | None:
     return Path(node).parent if node else None
 
 
-def run_claude(client: ClaudeCode, base_url: str, prompt: str, scratch: Path) -> Outcome:
-    """`claude -p` as users run it, with nothing of this machine's environment but the node it needs."""
+def run_claude(
+    client: ClaudeCode, base_url: str, prompt: str, scratch: Path, *, model: str = MODEL, talkative: bool = False
+) -> Outcome:
+    """`claude -p` as users run it, with nothing of this machine's environment but the node it needs.
+
+    `talkative` leaves it the traffic that it calls nonessential, as most people do.
+    """
     home, cwd = scratch / "home", scratch / "cwd"
     home.mkdir()
     cwd.mkdir()
@@ -113,10 +118,7 @@ def run_claude(client: ClaudeCode, base_url: str, prompt: str, scratch: Path) ->
         "HOME": str(home),
         "PATH": os.pathsep.join([*([str(node)] if node else []), "/usr/bin", "/bin"]),
         "TERM": "dumb",
-        "DISABLE_TELEMETRY": "1",
         "DISABLE_AUTOUPDATER": "1",
-        "DISABLE_ERROR_REPORTING": "1",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         # A closed port: whatever is not meant for loopback fails instead of leaving the machine.
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1,localhost",
@@ -124,8 +126,11 @@ def run_claude(client: ClaudeCode, base_url: str, prompt: str, scratch: Path) ->
         "ANTHROPIC_AUTH_TOKEN": "dummy",
         "CLAUDE_CODE_MAX_RETRIES": "3",
     }
+    if not talkative:
+        quiet = ("DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC")
+        environment |= dict.fromkeys(quiet, "1")
     command = [str(client.executable), "-p", "--output-format", "stream-json", "--verbose"]
-    command += ["--include-partial-messages", "--model", MODEL, "--allowedTools", "Bash,Read"]
+    command += ["--include-partial-messages", "--model", model, "--allowedTools", "Bash,Read"]
     with subprocess.Popen(
         command,
         cwd=cwd,

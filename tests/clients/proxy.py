@@ -27,7 +27,8 @@ dialect = "anthropic"
 class Trioproxy:
     """Runs from `__enter__`, which waits until it listens, to `__exit__`, which checks that it ended in order."""
 
-    def __init__(self, upstream: str, folder: Path) -> None:
+    def __init__(self, upstream: str, folder: Path, config: str = CONFIG) -> None:
+        self._config = config
         self.url = ""
         self.log: list[str] = []
         self._upstream = upstream
@@ -36,7 +37,7 @@ class Trioproxy:
         self._reader = threading.Thread(target=self._read, name="trioproxy's log")
 
     def __enter__(self) -> Self:
-        (self._folder / "stages.toml").write_text(CONFIG.format(upstream=self._upstream), encoding="utf-8")
+        (self._folder / "stages.toml").write_text(self._config.format(upstream=self._upstream), encoding="utf-8")
         # Variables that are a user's configuration would make the test depend on who runs it.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRIOPROXY_", "ANTHROPIC_"))}
         paths = [str(REPOSITORY), *filter(None, [kept.get("PYTHONPATH")])]

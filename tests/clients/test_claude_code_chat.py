@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from . import answers, claude_code, proxy
+from . import answers
 from .chat_upstream import (
     DONE,
     MODEL,
@@ -96,32 +95,17 @@ RunClaude = Callable[..., Run]
 
 
 @pytest.fixture
-def talkative(claude: ClaudeCode, tmp_path: Path) -> ClaudeCode:
-    """The client with the traffic that it calls nonessential, as most people have it."""
-    script = f"""\
-#!/bin/sh
-unset CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC DISABLE_TELEMETRY DISABLE_ERROR_REPORTING
-exec {shlex.quote(str(claude.executable))} "$@"
-"""
-    executable = tmp_path / "claude"
-    executable.write_text(script, encoding="utf-8")
-    executable.chmod(0o700)
-    return ClaudeCode(executable)
-
-
-@pytest.fixture
-def run(claude: ClaudeCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunClaude:
+def run(claude: ClaudeCode, tmp_path: Path) -> RunClaude:
     """Runs the client on a script for its main turns, and checks what holds for every run."""
-    monkeypatch.setattr(proxy, "CONFIG", CONFIG)
 
-    def run(*script: Reply, client: ClaudeCode = claude) -> Run:
+    def run(*script: Reply, model: str = answers.MODEL, talkative: bool = False) -> Run:
         (tmp_path / "proxy").mkdir()
         with (
             ChatUpstream(script, scripted=is_main_turn) as upstream,
-            Trioproxy(upstream.url, tmp_path / "proxy") as trioproxy,
+            Trioproxy(upstream.url, tmp_path / "proxy", CONFIG) as trioproxy,
             Tap(trioproxy.url) as tap,
         ):
-            outcome = run_claude(client, tap.url, PROMPT, tmp_path)
+            outcome = run_claude(claude, tap.url, PROMPT, tmp_path, model=model, talkative=talkative)
         assert upstream.refused == [], outcome.report
         assert upstream.problems == tap.problems == [], outcome.report
         log = [json.loads(line) for line in trioproxy.log if line.startswith("{")]
@@ -153,8 +137,8 @@ def assert_answered_here(run: Run) -> None:
     assert asked <= answered, run.log
 
 
-def test_answer(run: RunClaude, talkative: ClaudeCode) -> None:
-    done = run(text(), client=talkative)
+def test_answer(run: RunClaude) -> None:
+    done = run(text(), talkative=True)
     done.assert_answer()
     [asked] = done.asked
     assert (asked.json["model"], asked.json["stream"]) == (MODEL, True)
@@ -204,12 +188,11 @@ def _parsed(made: Wire) -> tuple[str, str, Any]:
     return made["id"], made["function"]["name"], json.loads(made["function"]["arguments"])
 
 
-def test_tools_that_are_looked_for(run: RunClaude, claude: ClaudeCode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tools_that_are_looked_for(run: RunClaude, claude: ClaudeCode) -> None:
     """A tool that the model finds is offered from then on; and system messages in mid-conversation are understood."""
     if claude.numbers < WITH_TOOL_SEARCH:
         pytest.skip("this version defers no tools")
-    monkeypatch.setattr(claude_code, "MODEL", OPUS)
-    done = run(answer(calls=[call(1, "ToolSearch", {"query": "select:NotebookEdit"})]), text())
+    done = run(answer(calls=[call(1, "ToolSearch", {"query": "select:NotebookEdit"})]), text(), model=OPUS)
     done.assert_answer(model=OPUS)
     assert any(message["role"] == "system" for message in done.sent[0].json["messages"])
     first, second = ({tool["function"]["name"] for tool in asked.json["tools"]} for asked in done.asked)
