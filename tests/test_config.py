@@ -443,11 +443,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "models of a wrong type": ('models = "x"\n' + A, "1:10: models: Expected a table, got `str`"),
     "alias with two stars": (
         A + '[models]\n"a*b*" = "c"',
-        "4:1: 'a*b*' has more than one * = one * stands for any number of characters",
+        "4:1: 'a*b*' has more than one * = one * stands for one or more characters",
     ),
     "two stars for an alias": (
         A + '[models]\n"a*" = "**"',
-        "4:8: '**' has more than one * = one * stands for any number of characters",
+        "4:8: '**' has more than one * = one * stands for one or more characters",
     ),
     "star that the alias has not": (
         A + '[models]\n"a" = "b/*"',
@@ -464,7 +464,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "alias of a route": (
         A + '[routes]\n"/" = { upstream = "a", models = { "a**" = "b" } }',
-        "4:36: 'a**' has more than one * = one * stands for any number of characters",
+        "4:36: 'a**' has more than one * = one * stands for one or more characters",
     ),
     "models of a route of a wrong type": (
         A + '[routes]\n"/" = { upstream = "a", models = [] }',

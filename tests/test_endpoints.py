@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
-from tests.peers import Line, ask, proxy, upstream
+from tests.peers import Line, ask, connect, proxy, upstream
 from tests.test_translation import A_HEADERS, C_HEADERS, body, toml
 from trioproxy.dialects import DIALECTS
 from trioproxy.endpoints import answered_here, caller, kept, refusal
@@ -55,9 +56,40 @@ async def test_an_upstream_without_a_listing(script: Any) -> None:
     assert [each["id"] for each in got["data"]] == ["opus", "gpt-a", "gpt-b"]
 
 
+async def test_a_listing_that_fails_is_an_error_not_an_empty_one() -> None:
+    status, got = await listed(lists(b'{"error":{"message":"bad key"}}', 401), "openai-chat", A_HEADERS)
+    assert (status, got["error"]) == (401, {"type": "authentication_error", "message": "bad key"})
+
+
+async def test_an_upstream_of_one_model_lists_it_alone() -> None:
+    async with upstream(lists(LISTING)) as up, proxy(toml(up.toml(upstream='model = "gpt-b"'))) as port:
+        got = await ask(port, method="GET", path="/v1/models", headers=A_HEADERS, body=b"")
+    assert [each["id"] for each in msgspec.json.decode(got.body)["data"]] == ["gpt-b"]
+
+
+@pytest.mark.parametrize("data", [b"GET /v1/models HTTP/1.1\r\n", b"POST /v1/messages/count_tokens HTTP/1.1\r\n"])
+async def test_a_client_that_leaves_takes_the_question_along(data: bytes) -> None:
+    asked = trio.Event()
+
+    async def silent(line: Line) -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    aliases = '\n[models]\n"claude-x" = "y"\n'
+    async with upstream(silent) as up, proxy(toml(up.toml(), "anthropic", aliases)) as port:
+        async with await connect(port) as stream:
+            said = body()
+            head = b"Host: 127.0.0.1\r\nx-api-key: k\r\nContent-Length: %d\r\n\r\n" % len(said)
+            await stream.send_all(data + head + said)
+            await asked.wait()
+        with trio.fail_after(5):
+            await up.gone.wait()
+
+
 async def test_one_model() -> None:
     aliases = '\n[models]\n"x-*" = "gpt-b"\n'
     assert (await listed(lists(LISTING), "openai-chat", A_HEADERS, aliases, "/v1/models/gpt-a"))[1]["id"] == "gpt-a"
+    assert (await listed(lists(LISTING), "openai-chat", A_HEADERS, aliases, "/v1/models/gpt%2Da"))[1]["id"] == "gpt-a"
     assert (await listed(lists(LISTING), "openai-chat", A_HEADERS, aliases, "/v1/models/x-1"))[1]["id"] == "x-1"
     status, got = await listed(lists(LISTING), "openai-chat", A_HEADERS, aliases, "/v1/models/nope")
     assert (status, got["error"]["type"]) == (404, "not_found_error")
@@ -148,10 +180,11 @@ async def test_an_endpoint_of_another_dialect_is_refused_by_name(dialect: str, p
     assert "/v1/chat/completions" in wire["error"]["message"]
 
 
-async def test_other_endpoints_of_the_upstreams_dialect_pass() -> None:
+@pytest.mark.parametrize("path", ["/v1/embeddings?x=%2F", "/v1/files", "/api/chat", "/v1/files/"])
+async def test_other_endpoints_of_the_upstreams_dialect_pass(path: str) -> None:
     async with upstream(lists(b'{"v":1}')) as up, proxy(toml(up.toml())) as port:
-        got = await ask(port, b"{}", path="/v1/embeddings?x=%2F")
-    assert (got.body, up.requests[0].target) == (b'{"v":1}', "/v1/embeddings?x=%2F")
+        got = await ask(port, b"{}", path=path)
+    assert (got.body, up.requests[0].target) == (b'{"v":1}', path)
 
 
 # ── without sockets ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,5 +203,10 @@ def test_what_is_kept_refused_and_answered() -> None:
         (b"retry-after", b"1"),
         (b"anthropic-ratelimit-tokens", b"2"),
     ]
-    assert refusal("GET", "/anything", DIALECTS["openai-chat"]) is None
+    chat, messages = DIALECTS["openai-chat"], DIALECTS["anthropic"]
+    assert refusal("GET", "/anything", [], chat) is None
+    assert refusal("GET", "/v1/files", [(b"authorization", b"x")], chat) is None
+    assert refusal("GET", "/v1/files", [(b"anthropic-version", b"x")], chat)
+    assert refusal("GET", "/v1/embeddings", [(b"x-api-key", b"x")], chat) is None
+    assert refusal("GET", "/anything", [(b"authorization", b"x")], messages) is None
     assert answered_here("GET", "/", DIALECTS["anthropic"]) is None

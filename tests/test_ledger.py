@@ -27,6 +27,13 @@ def test_it_has_a_bound() -> None:
     assert str(ledger).endswith("field63 (x); 36 more")
 
 
+def test_what_a_client_wrote_makes_no_entry_long() -> None:
+    ledger = Ledger()
+    ledger.note("p" * 1_000_000, "r" * 1_000_000)
+    ledger.note("p" * 1_000_001, "again")
+    assert str(ledger) == f"{'p' * 79}… ({'r' * 199}…)"
+
+
 @given(st.lists(st.tuples(st.text(), st.text())))
 def test_its_header_can_always_be_sent(losses: list[tuple[str, str]]) -> None:
     ledger = Ledger()

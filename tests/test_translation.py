@@ -11,7 +11,7 @@ from tests.anthropic import judge, message, texts, wire
 from tests.chat import chunk, stream
 from tests.peers import Answer, Line, ask, proxy, upstream
 from trioproxy.config import Route, Upstream
-from trioproxy.dialects import DIALECTS
+from trioproxy.dialects import DIALECTS, Target
 from trioproxy.models import Models
 from trioproxy.stage import Exchange
 from trioproxy.translation import has_to_be_read, written
@@ -256,6 +256,34 @@ async def test_an_error_within_the_stream() -> None:
     assert b"message_stop" not in got.body
 
 
+async def test_an_error_whose_body_breaks_off_keeps_its_status_and_its_words() -> None:
+    async def script(line: Line) -> None:
+        await line.head("text/plain", 429, "retry-after: 3")
+        await line.chunk(b"slow down, plea")
+        line.reset()
+
+    got = await failed(script)
+    assert (got.status, got.headers["retry-after"]) == (429, "3")
+    assert "slow down" in sent(got.body)["error"]["message"]
+
+
+async def test_a_secret_of_the_file_is_not_quoted_and_a_short_one_garbles_nothing() -> None:
+    script = fails(401, b'{"error":{"message":"bad key AZURE-SECRET-1, x"}}')
+    headers = 'headers = { api-key = "AZURE-SECRET-1" }\ntoken = "x"'
+    async with upstream(script) as up, proxy(toml(up.toml(upstream=headers))) as port:
+        got = await ask(port, body(), headers=A_HEADERS)
+    assert sent(got.body)["error"]["message"] == "bad key ***, x"
+
+
+async def test_what_a_client_says_fills_neither_an_error_nor_the_log() -> None:
+    huge = body(messages=[{"role": "R" * 500_000, "content": "x"}])
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml())) as port:
+        got = await ask(port, huge, headers=A_HEADERS)
+        crossed = await ask(port, huge, path=CHAT, headers=C_HEADERS)
+    assert (got.status, crossed.status) == (400, 200)
+    assert len(got.body) < 3000
+
+
 async def test_h107_a_key_is_not_quoted() -> None:
     got = await failed(fails(401, b'{"error":{"message":"Incorrect API key: client-key","code":"invalid_api_key"}}'))
     assert sent(got.body)["error"] == {"type": "authentication_error", "message": "Incorrect API key: ***"}
@@ -307,6 +335,44 @@ async def test_a_compressed_request_is_read() -> None:
     assert unknown.status == 415
 
 
+STRICT = '\n[routes]\n"/" = { upstream = "up", strict = true }\n'
+
+
+async def test_packed_or_not_the_upstream_gets_the_same() -> None:
+    """A client cannot step round aliases and `strict` by compressing, nor by half an emoji."""
+    import gzip
+
+    packed = ("content-encoding: gzip", *A_HEADERS)
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml(), more=ALIASES)) as port:
+        for dialect_path in ("/v1/messages", CHAT):
+            await ask(port, body(stream=True), path=dialect_path, headers=A_HEADERS)
+            await ask(port, gzip.compress(body(stream=True)), path=dialect_path, headers=packed)
+            cut = body(stream=True).replace(b'"hi"', rb'"hi\ud83d"')
+            await ask(port, cut, path=dialect_path, headers=A_HEADERS)
+    plain, compressed, mended = up.requests[:3]
+    assert compressed.body == plain.body
+    assert sent(mended.body)["messages"] == [{"role": "user", "content": "hi\ufffd"}]
+    assert {sent(request.body)["model"] for request in up.requests} == {"gpt-test"}
+    assert {request.header("content-encoding") for request in up.requests} == {None}
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml(), more=STRICT)) as port:
+        for lossy in (body(top_k=3), gzip.compress(body(top_k=3)), body(top_k=3).replace(b'"hi"', rb'"\ud83d"')):
+            headers = packed if lossy[:1] == b"\x1f" else A_HEADERS
+            assert (await ask(port, lossy, headers=headers)).status == 400
+    assert not up.requests
+
+
+async def test_a_route_that_does_not_translate_says_where_to_ask() -> None:
+    pipes = "\n[pipeline]\nrequest = []\nresponse = []\n"
+    async with upstream(chat_upstream) as up, proxy(toml(up.toml(), more=pipes)) as port:
+        refused = await ask(port, body(), headers=A_HEADERS)
+        fine = await ask(port, body(), path=CHAT, headers=C_HEADERS)
+    assert (refused.status, fine.status, len(up.requests)) == (404, 200, 1)
+    assert (
+        "does not translate, and its upstream speaks openai-chat: ask at /v1/chat"
+        in sent(refused.body)["error"]["message"]
+    )
+
+
 async def test_a_bomb_is_refused() -> None:
     import gzip
 
@@ -321,8 +387,11 @@ async def test_a_bomb_is_refused() -> None:
 
 def test_what_has_to_be_read() -> None:
     plain = Route("/", Upstream("up", "anthropic", None))
-    assert not has_to_be_read(plain, Exchange(id="x"))
-    assert has_to_be_read(plain, Exchange(id="x", client_dialect="openai-chat"))
+    assert not has_to_be_read(plain, DIALECTS["anthropic"])
+    assert has_to_be_read(plain, DIALECTS["openai-chat"])
+    assert has_to_be_read(
+        Route("/", Upstream("up", "anthropic", None, target=Target(max_tokens=9))), DIALECTS["anthropic"]
+    )
 
 
 def test_an_untouched_request_keeps_its_very_bytes() -> None:

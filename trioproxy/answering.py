@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -23,7 +24,7 @@ from trioproxy.items import Error, Event, Frame
 from trioproxy.log import Record
 from trioproxy.stage import Exchange, Stage
 from trioproxy.translation import is_cross
-from trioproxy.upstream import Kind, Reply, kind_of
+from trioproxy.upstream import Kind, Reply, kind_of, read_as
 
 __all__ = ["Answering"]
 
@@ -38,6 +39,9 @@ _APART = 0.05
 _BODY_FIELDS = (b"content-length", b"content-encoding", b"content-md5", b"digest", b"repr-digest", b"etag")
 _JSON, _EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 _ERROR_LIMIT = 1024 * 1024  # bytes of an upstream's error that are read
+_ERROR_PATIENCE = 5.0  # seconds for all of it; then what has come must do
+_TEXT = 2000  # characters of an error's message: it may quote what somebody sent
+_SECRET = 8  # characters; "x" and "test" are what local servers are given, and words of many a message
 _DEFAULT_DIALECT = "anthropic"  # whose error envelope is used where nothing tells the client's dialect
 
 Stages = list[tuple[str, Stage[Any, Any]]]
@@ -66,9 +70,10 @@ class Answering:
             if speaks and exchange.stream and await self._begin_in_silence(route, exchange, reply):
                 return
             status = await reply.head()
-            kind = kind_of(reply.headers, asked="stream" if exchange.stream else "whole")
             if is_cross(exchange):
-                kind = await self._translatable(status, kind, exchange, reply)
+                kind: Kind | None = await self._translatable(status, exchange, reply)
+            else:
+                kind = kind_of(reply.headers, asked="stream" if exchange.stream else "whole")
             if not (route.response and status == 200 and kind):
                 await self.pass_through(status, reply)
                 return
@@ -85,16 +90,17 @@ class Answering:
         finally:
             self._record.bytes_in = reply.received
 
-    async def _translatable(self, status: int, kind: Kind | None, exchange: Exchange, reply: Reply) -> Kind:
+    async def _translatable(self, status: int, exchange: Exchange, reply: Reply) -> Kind:
         """What an answer in another dialect is; raises `ProxyError` if it is none that a client could be given."""
-        if status == 200 and not get(reply.headers, b"content-type").startswith(b"text/html"):
-            return kind or ("stream" if exchange.stream else "whole")  # content types lie, and are left out
+        if status == 200 and (kind := read_as(reply.headers, stream=exchange.stream)):
+            return kind
         self._kept = kept(reply.headers)
-        body = b""
-        with trio.move_on_after(_PATIENCE):
-            body = await reply.read(_ERROR_LIMIT)
-        error = read_error(status, plain(reply.headers, body))
-        error.read_from(Frame(body, whole=True))  # these words are the upstream's
+        body = bytearray()
+        with trio.move_on_after(_ERROR_PATIENCE), suppress(ProxyError):  # its status and first words say enough
+            while len(body) < _ERROR_LIMIT and (piece := await reply.receive()):
+                body += piece
+        error = read_error(status, plain(reply.headers, bytes(body)))
+        error.read_from(Frame(bytes(body), whole=True))  # these words are the upstream's
         raise ProxyError(error)
 
     async def _begin_in_silence(self, route: Route, exchange: Exchange, reply: Reply) -> bool:
@@ -118,7 +124,7 @@ class Answering:
                     nursery.cancel_scope.cancel()
                 return abandoned
 
-            late = Late(reply, limit=exchange.event_limit, give_up=give_up)
+            late = Late(reply, cross=is_cross(exchange), limit=exchange.event_limit, give_up=give_up)
             await self.answer(nursery, route.response, exchange, late, headers=headers)
         return not abandoned
 
@@ -207,10 +213,12 @@ class Answering:
         dialect = self.dialect or caller(incoming.headers, incoming.target.path, DIALECTS[_DEFAULT_DIALECT])
         # What an upstream says may quote a key; its words are for the client, not for the log.
         said = error.message if error.frame is None else f"the upstream answered with an error ({error.kind})"
+        said = self._without_secrets(said)[:_TEXT]
         self._record.end = f"failed: {said}"
         # A stage may have made the error, with whatever in it: it must still be possible to send.
         status = error.status if 400 <= error.status <= 599 else 500
-        error = replace(error, message=self._without_secrets(error.message).encode(errors="replace").decode())
+        message = self._without_secrets(error.message)[:_TEXT]
+        error = replace(error, message=message.encode(errors="replace").decode())
         try:
             if not incoming.responded:
                 headers = [(b"content-type", _JSON), *self._ours(), *self._kept]
@@ -227,7 +235,8 @@ class Answering:
     def _without_secrets(self, message: str) -> str:
         """What an upstream says may quote the key it was given (hazard H107)."""
         for secret in self.secrets:
-            message = message.replace(secret, "***")
+            if len(secret) >= _SECRET:
+                message = message.replace(secret, "***")
         return message
 
     async def failed_somewhere(self, exc: Exception) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import trio
 from msgspec.structs import replace
@@ -18,6 +20,7 @@ from trioproxy import pipeline, tokens
 from trioproxy.answering import Answering
 from trioproxy.config import Config, Route, StageSpec
 from trioproxy.dialects import DIALECTS, Dialect, Model, spoken_at
+from trioproxy.dialects.errors import read_error
 from trioproxy.dialects.peek import BAD_JSON, with_model
 from trioproxy.endpoints import COUNT, MODELS, answered_here, caller, refusal, write_count
 from trioproxy.ends import From, Gathered, Items, plain
@@ -27,7 +30,7 @@ from trioproxy.http.coding import Undecodable, decoder
 from trioproxy.http.headers import get
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
-from trioproxy.items import Error, Request
+from trioproxy.items import Error, Frame, Request
 from trioproxy.log import Record
 from trioproxy.stage import Exchange, Stage
 from trioproxy.translation import has_to_be_read, is_cross, written
@@ -37,7 +40,8 @@ __all__ = ["Conversation"]
 
 # A request body up to this size fits into the kernel's buffers, so sending it cannot wait for the upstream to read.
 _AT_ONCE = 64 * 1024
-_NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that does not count tokens
+_COUNT = ("POST", COUNT)
+_NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that has no listing, or no count
 
 
 class Conversation:
@@ -74,11 +78,19 @@ class Conversation:
             await self._beside(route, path)
             return
         self.answering.dialect = dialect
-        self.answering.secrets = [secret for secret in (route.upstream.token, token_of(incoming.headers)) if secret]
+        if dialect.name != route.upstream.dialect and not route.translates:
+            spoken = DIALECTS[route.upstream.dialect]
+            message = f"this route does not translate, and its upstream speaks {spoken.name}: ask at {spoken.paths[0]}"
+            raise ProxyError(Error("not_found", message, 404))
+        self.answering.secrets = self._secrets(route)
         if dialect.name == route.upstream.dialect and not (route.request or route.response or route.renames):
             await self._forward(route, path)
             return
+        specs = [spec for spec in route.request if not spec.cls.clients or dialect.name in spec.cls.clients]
+        reads = bool(specs) or has_to_be_read(route, dialect)
         body = await incoming.body()
+        if reads or route.renames:
+            body = self._readable(body)
         peek = dialect.peek(body)
         exchange = Exchange(
             id=self.record.id,
@@ -98,25 +110,25 @@ class Conversation:
             ledger=self.record.ledger,
         )
         self.record.model = exchange.model
-        specs = [spec for spec in route.request if not spec.cls.clients or dialect.name in spec.cls.clients]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             request = None
-            if specs or has_to_be_read(route, exchange):
-                body = self._readable(body)
+            if reads:
                 request = dialect.read_request(body)
-                exchange = replace(exchange, request=request)
+                exchange = replace(exchange, request=request, model=request.model, stream=request.stream)
             if specs and request is not None:
-                asked = await self._ask_stages(nursery, specs, exchange, request)
-                if asked.answer:
+                given = await self._ask_stages(nursery, specs, exchange, request)
+                if given.answer:
                     exchange = replace(exchange, answered_here=True)
                     self.record.upstream = ""
-                    await self.answering.answer(nursery, route.response, exchange, Items(asked.answer), headers=[])
+                    await self.answering.answer(nursery, route.response, exchange, Items(given.answer), headers=[])
                     nursery.cancel_scope.cancel()
                     return
-                request = asked.request
-            if peek is not None:  # what is no request goes to the upstream all the same: it knows better what is wrong
+                request = given.request
+            # What is no request goes to the upstream all the same, which knows better what is wrong with it.
+            if asked := peek is not None or request is not None:
                 body, exchange = written(route, exchange, body, request)
+                self.record.asked = exchange.upstream_model
             size, piped = len(body), bool(route.response)
             asking = Asking(
                 path=path, stream=exchange.stream, cross=is_cross(exchange), readable=piped, decoded=self._decoded
@@ -127,7 +139,7 @@ class Conversation:
                 else:
                     nursery.start_soon(reply.end, body)  # it may answer before it has read all
                 del body, request  # many megabytes need not stay for as long as the answer streams
-                await self.answering.respond(nursery, route, exchange, reply, asked=peek is not None)
+                await self.answering.respond(nursery, route, exchange, reply, asked=asked)
             nursery.cancel_scope.cancel()
 
     async def _forward(self, route: Route, path: str) -> None:
@@ -154,6 +166,12 @@ class Conversation:
                 return route, below
         served = ", ".join(route.prefix for route in self._config.routes)
         raise ProxyError(Error("not_found", f"nothing is served at {path}; routes: {served}", 404))
+
+    def _secrets(self, route: Route) -> list[str]:
+        """What of the file and of the client an upstream must not be quoted with."""
+        upstream = route.upstream
+        found = [upstream.token, token_of(self._incoming.headers), *(value for _, value in upstream.headers)]
+        return [secret for secret in found if secret]
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         await self._incoming.gone()
@@ -184,7 +202,8 @@ class Conversation:
                     raise ProxyError(Error("too_large", message, 413))
             decode.close()
         except Undecodable as exc:
-            message = f"the request body cannot be read: {exc}; gzip and deflate are understood"
+            got = coding.decode("latin-1")[:40]
+            message = f"the request body is not what its content-encoding {got!r} says, or that is not gzip or deflate"
             raise ProxyError(Error("invalid_request", message, 415)) from exc
         self._decoded = True
         return b"".join(pieces)
@@ -206,7 +225,7 @@ class Conversation:
         if len(requests) + bool(answer) != 1:
             got = f"{len(requests)} requests and {len(answer)} items of an answer"
             raise RuntimeError(f"the request stages gave {got}; one request or one answer is due")
-        return _Asked(exchange, requests[0] if requests else request, answer)
+        return _Asked(requests[0] if requests else request, answer)
 
     # ── beside answers ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -215,66 +234,84 @@ class Conversation:
         incoming, speaks = self._incoming, DIALECTS[route.upstream.dialect]
         method, below, path = incoming.method, path, path.rstrip("/") or "/"
         asker = self.answering.dialect = caller(incoming.headers, path, speaks)
+        self.answering.secrets = self._secrets(route)
+        lists, counts = method == "GET" and (path == MODELS or path.startswith(f"{MODELS}/")), (method, path) == _COUNT
         if (body := answered_here(method, path, speaks)) is not None:
             await incoming.body()
             self.record.upstream = ""
             await self.answering.give(b"" if method == "HEAD" else body)
-        elif method == "GET" and (path == MODELS or path.startswith(f"{MODELS}/")):
-            await self._models(route, path, asker)
-        elif method == "POST" and path == COUNT:
-            await self._count(route, path)
-        elif error := refusal(method, path, speaks):
+        elif lists and (asker is not speaks or route.renames):
+            await incoming.body()  # there should be none, and what is not read hides whether the client is there
+            await self._watched(self._models, route, path, asker)
+        elif counts and (asker is not speaks or route.response or route.renames):
+            body = self._readable(await incoming.body())
+            await self._watched(self._count, route, path, body)
+        elif error := refusal(method, path, incoming.headers, speaks):
             raise ProxyError(error)
         else:
             self.answering.dialect = None
             await self._forward(route, below)
 
+    async def _watched(self, answer: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Answer for as long as the client is there."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            await answer(*arguments)
+            nursery.cancel_scope.cancel()
+
     async def _models(self, route: Route, path: str, asker: Dialect) -> None:
         """A listing in the caller's dialect, under the names that lead somewhere (hazard H152)."""
-        if asker.name == route.upstream.dialect and not route.renames:
-            await self._forward(route, path)
-            return
-        models: list[Model] = []
-        asking = Asking(path=MODELS, cross=True, readable=True)
-        try:
-            with await ask(self._pool, route.upstream, self._incoming, asking, length=0) as reply:
-                await reply.end(b"")
-                if await reply.head() == 200:
-                    body = await reply.read(self._config.limits.event)
-                    models = DIALECTS[route.upstream.dialect].read_models(plain(reply.headers, body))
-        except (ProxyError, *BAD_JSON):
-            pass  # many upstreams have no listing: what the file names is there all the same
-        listed = route.models.listed([*models, *_own(route, models)])
-        name = path.removeprefix(MODELS).lstrip("/")
+        models = await self._upstreams_models(route)
+        if route.upstream.model:
+            models = [model for model in models if model.id == route.upstream.model]  # all others lead to it
+        models += _own(route, models)
+        listed = route.models.listed(models)
+        name = unquote(path.removeprefix(MODELS).lstrip("/"))
         if not name:
             await self.answering.give(asker.write_models(listed))
             return
         found = next((model for model in listed if model.id == name), None)
-        if found is None and route.asked(name) in {model.id for model in [*models, *_own(route, models)]}:
+        if found is None and route.asked(name) in {model.id for model in models}:
             found = Model(name)  # a name that a pattern leads somewhere
         if found is None:
-            raise ProxyError(Error("not_found", f"there is no model {name!r} here; GET {MODELS} lists them", 404))
+            raise ProxyError(Error("not_found", f"there is no model {name[:80]!r} here; GET {MODELS} lists them", 404))
         await self.answering.give(asker.write_model(found))
 
-    async def _count(self, route: Route, path: str) -> None:
+    async def _upstreams_models(self, route: Route) -> list[Model]:
+        """What the upstream lists. Where it cannot, what the file names must do; why is told if it names nothing."""
+        asking = Asking(path=MODELS, cross=True, readable=True)
+        try:
+            with await ask(self._pool, route.upstream, self._incoming, asking, length=0) as reply:
+                await reply.end(b"")
+                status = await reply.head()
+                body = plain(reply.headers, await reply.read(self._config.limits.event))
+            if status == 200:
+                return DIALECTS[route.upstream.dialect].read_models(body)
+            if status not in _NOT_THERE:
+                error = read_error(status, body)
+                error.read_from(Frame(body, whole=True))  # these words are the upstream's
+                raise ProxyError(error)
+        except ProxyError:
+            if not _own(route, []):
+                raise
+        except BAD_JSON:
+            pass
+        return []
+
+    async def _count(self, route: Route, path: str, body: bytes) -> None:
         """The upstream's own count of a request's tokens if it has one, else an estimate (hazard H154)."""
-        incoming = self._incoming
-        speaks, dialect = DIALECTS[route.upstream.dialect], DIALECTS["anthropic"]
-        if speaks is dialect and not (route.response or route.renames):
-            await self._forward(route, path)
-            return
-        body = await incoming.body()
-        if speaks is dialect:
+        incoming, dialect = self._incoming, DIALECTS["anthropic"]
+        if dialect.name == route.upstream.dialect:
             peek = dialect.peek(body)
             asked = route.asked(peek.model) if peek else ""
             sent = with_model(body, asked) if peek and asked != peek.model else body
-            asking = Asking(path=path)
+            asking = Asking(path=path, decoded=self._decoded)
             with await ask(self._pool, route.upstream, incoming, asking, length=len(sent)) as reply:
                 await reply.end(sent)
                 if (status := await reply.head()) not in _NOT_THERE:
                     await self.answering.pass_through(status, reply)
                     return
-        request = dialect.read_request(self._readable(body))
+        request = dialect.read_request(body)
         self.record.upstream = ""
         request = replace(request, model=route.asked(request.model))
         # In a thread: loading the tokenizer takes the better part of a second, in which no stream may stand still.
@@ -285,8 +322,8 @@ class Conversation:
 class _Asked:
     """What request stages made of a request: one to send, or an answer of their own."""
 
-    def __init__(self, exchange: Exchange, request: Request, answer: list[Any]) -> None:
-        self.exchange, self.request, self.answer = exchange, request, answer
+    def __init__(self, request: Request, answer: list[Any]) -> None:
+        self.request, self.answer = request, answer
 
 
 def _own(route: Route, models: list[Model]) -> list[Model]:

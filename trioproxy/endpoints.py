@@ -17,7 +17,7 @@ COUNT = "/v1/messages/count_tokens"
 
 # Claude Code's probes and telemetry: nothing an upstream of another dialect could do anything with (H151, H153).
 _PROBES = frozenset({("HEAD", "/"), ("GET", "/")})
-_TELEMETRY = ("/api/event_logging", "/api/claude_code", "/api/claude_cli", "/api/hello", "/api/organizations")
+_TELEMETRY = ("/api/event_logging", "/api/claude_", "/api/hello")
 _SERVED = "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/chat/completions, GET /v1/models"
 
 # What of an upstream's response headers means something to a client of another dialect (hazard H104).
@@ -43,20 +43,28 @@ def caller(headers: Headers, path: str, speaks: Dialect) -> Dialect:
     for dialect in DIALECTS.values():
         if path.startswith((*dialect.paths, *dialect.beside)):
             return dialect
-    if get(headers, b"anthropic-version") or get(headers, b"x-api-key"):
+    if _is_anthropic(headers):
         return DIALECTS["anthropic"]
     return DIALECTS["openai-chat"] if get(headers, b"authorization") else speaks
 
 
-def refusal(method: str, path: str, speaks: Dialect) -> Error | None:
-    """Why a request for an endpoint of another dialect than the upstream's cannot be served; None if it is none."""
+def refusal(method: str, path: str, headers: Headers, speaks: Dialect) -> Error | None:
+    """Why a request for an endpoint of another dialect than the upstream's cannot be served; None if it is none.
+
+    The path tells, or a header that only Anthropic's clients send: what is theirs, versions and tokens in their own
+    form, is for no upstream of another dialect.
+    """
     if path.startswith((*speaks.paths, *speaks.beside)):
         return None
     foreign = [other for other in DIALECTS.values() if path.startswith((*other.paths, *other.beside))]
-    if not foreign:
+    if not foreign and (speaks.name == "anthropic" or not _is_anthropic(headers)):
         return None
-    message = f"{method} {path} is not served here: the upstream speaks {speaks.name}; here are {_SERVED}"
+    message = f"{method} {path[:80]} is not served here: the upstream speaks {speaks.name}; here are {_SERVED}"
     return Error("not_found", message, 404)
+
+
+def _is_anthropic(headers: Headers) -> bool:
+    return bool(get(headers, b"anthropic-version") or get(headers, b"x-api-key"))
 
 
 def kept(headers: Headers) -> Headers:

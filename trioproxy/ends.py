@@ -16,7 +16,7 @@ from trioproxy.errors import ProxyError
 from trioproxy.http.coding import Undecodable, decoder
 from trioproxy.http.headers import Headers, get
 from trioproxy.items import Error, Frame
-from trioproxy.upstream import Kind, Reply, kind_of
+from trioproxy.upstream import Kind, Reply, kind_of, read_as
 
 __all__ = ["Body", "From", "Gathered", "Items", "Late", "Source", "ToClient", "only_bytes", "plain"]
 
@@ -67,14 +67,15 @@ class Body:
 class Late:
     """A reply whose head is still awaited while its pipeline already runs."""
 
-    def __init__(self, reply: Reply, *, limit: int, give_up: Callable[[], bool]) -> None:
-        self._reply, self._limit = reply, limit
+    def __init__(self, reply: Reply, *, cross: bool = False, limit: int, give_up: Callable[[], bool]) -> None:
+        self._reply, self._cross, self._limit = reply, cross, limit
         self._give_up = give_up  # cancels the pipeline and gives True, if the client has heard nothing of it yet
         self._source: Source | None = None
 
     async def receive(self) -> bytes | list[Any]:
         if self._source is None:
-            status, kind = await self._reply.head(), kind_of(self._reply.headers, asked="stream")
+            status, headers = await self._reply.head(), self._reply.headers
+            kind = read_as(headers, stream=True) if self._cross else kind_of(headers, asked="stream")
             if self._give_up():
                 await trio.sleep_forever()  # until the cancellation arrives
             elif status == 200 and kind == "stream":

@@ -82,7 +82,9 @@ _SECRET = re.compile(
 
 
 _UPSTREAM = re.compile(r"\s*\[+\s*[\"']?upstream")
-_HARMLESS = re.compile(r"\s*(?:\[|(?:url|dialect|pace|chunk|[a-z]+(?:-[a-z]+)?-timeout)\s*=)")
+_HARMLESS = re.compile(
+    r"\s*(?:\[|(?:url|dialect|pace|chunk|model|version|reasoning|effort|system-messages|max-tokens|[a-z]+(?:-[a-z]+)?-timeout)\s*=)"
+)
 # Any text, with its closing quote if it has one; but the name of an environment variable tells nothing.
 _TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|"(?:\\.|[^"\\])*"?|'[^']*'?""")
 

@@ -6,6 +6,7 @@ from trioproxy.items import Loss
 
 __all__ = ["Ledger"]
 
+_PATH, _REASON = 80, 200  # characters of each
 _ENTRIES = 64  # paths kept; of more only the number is told
 _HEADER = 1024  # characters of the response header
 
@@ -22,10 +23,11 @@ class Ledger:
 
     def note(self, path: str, reason: str) -> None:
         """Note that the field at `path` was dropped or approximated, for `reason`. The first reason of a path stays."""
+        path = _cut(path, _PATH)
         if path in self._reasons:
             return
         if len(self._reasons) < _ENTRIES:
-            self._reasons[path] = reason
+            self._reasons[path] = _cut(reason, _REASON)
         else:
             self._more += 1
 
@@ -45,3 +47,7 @@ class Ledger:
         """The value of `x-trioproxy-lossy`: the same, in printable ASCII and shortened."""
         text = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in str(self))
         return (text if len(text) <= _HEADER else f"{text[: _HEADER - 3]}...").encode()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

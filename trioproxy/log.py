@@ -17,6 +17,8 @@ __all__ = ["Record", "set_up"]
 
 log = logging.getLogger("trioproxy.access")
 
+_TEXT = 1000  # characters of what is said in a field: it may quote what a client sent
+
 
 class _Request(Protocol):
     method: str
@@ -38,7 +40,7 @@ class Record:
     def __init__(self, id: str, *, incoming: _Request | None = None) -> None:
         self.id = id
         self.started = trio.current_time()
-        self.route = self.upstream = self.model = ""
+        self.route = self.upstream = self.model = self.asked = ""
         self.status = 0
         self.bytes_in = 0
         self.ledger = Ledger()
@@ -76,14 +78,16 @@ class Record:
             fields |= {"upstream": self.upstream}
         if self.model:
             fields["model"] = self.model[:80]
+        if self.asked and self.asked != self.model:
+            fields["asked"] = self.asked[:80]
         if incoming:
             fields |= {"bytes_up": incoming.received, "bytes_in": self.bytes_in, "bytes_out": incoming.sent}
         fields |= self._counts
         if self.ledger:
-            fields["lossy"] = str(self.ledger)
+            fields["lossy"] = str(self.ledger)[:_TEXT]
         if self._first is not None:
             fields["first_byte"] = round(self._first - self.started, 4)
-        fields |= {"seconds": round(now - self.started, 4), "end": self.end}
+        fields |= {"seconds": round(now - self.started, 4), "end": self.end[:_TEXT]}
         return fields
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from trioproxy import tokens
 from trioproxy.config import Route
-from trioproxy.dialects import DIALECTS
+from trioproxy.dialects import DIALECTS, Dialect
 from trioproxy.dialects.peek import with_model
 from trioproxy.errors import ProxyError
 from trioproxy.items import Error, Request
@@ -18,11 +18,11 @@ def is_cross(exchange: Exchange) -> bool:
     return exchange.client_dialect != exchange.upstream_dialect
 
 
-def has_to_be_read(route: Route, exchange: Exchange) -> bool:
-    """Whether the request must be read, stages or not; else its body can do without, but for the model's name."""
+def has_to_be_read(route: Route, client: Dialect) -> bool:
+    """Whether a request must be read, stages or not; else its body can do without, but for the model's name."""
     target = route.upstream.target
     fits = target.version is not None or target.max_tokens is not None
-    return is_cross(exchange) or fits
+    return client.name != route.upstream.dialect or fits
 
 
 def written(route: Route, exchange: Exchange, body: bytes, request: Request | None) -> tuple[bytes, Exchange]:

@@ -14,7 +14,7 @@ from trioproxy.http.headers import Headers, end_to_end, get, without
 from trioproxy.http.incoming import Incoming
 from trioproxy.replay import ReplayReply
 
-__all__ = ["Asking", "Kind", "Reply", "ask", "kind_of", "token_of"]
+__all__ = ["Asking", "Kind", "Reply", "ask", "kind_of", "read_as", "token_of"]
 
 Kind = Literal["stream", "whole"]
 
@@ -51,8 +51,6 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for an answer that we can decode."""
     decoded: bool = False
     """The body goes without the content coding that the client gave it."""
-    method: str = ""
-    """Another method than the client's."""
 
 
 async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, length: int | None) -> Reply:
@@ -92,8 +90,9 @@ async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking
         headers.append((b"content-length", b"%d" % length))
     query = None if asking.cross else incoming.target.query
     target = _join(upstream.path, path, upstream.dialect) + ("" if query is None else f"?{query}")
-    method = asking.method or incoming.method
-    return await pool.request(upstream.origin, method, target, headers, name=upstream.name, timeouts=upstream.timeouts)
+    return await pool.request(
+        upstream.origin, incoming.method, target, headers, name=upstream.name, timeouts=upstream.timeouts
+    )
 
 
 _CREDENTIALS = (b"authorization", b"x-api-key")
@@ -117,6 +116,14 @@ def kind_of(headers: Headers, *, asked: Kind) -> Kind | None:
     """
     kinds: dict[bytes, Kind] = {b"text/event-stream": "stream", b"application/json": "whole", b"": asked}
     return kinds.get(get(headers, b"content-type").partition(b";")[0].strip().lower())
+
+
+def read_as(headers: Headers, *, stream: bool) -> Kind | None:
+    """What to read an answer as that has to be translated: content types lie, and only a web page is surely none."""
+    if get(headers, b"content-type").lower().startswith(b"text/html"):
+        return None
+    asked: Kind = "stream" if stream else "whole"
+    return kind_of(headers, asked=asked) or asked
 
 
 # A path segment that is an API version: `/v1`, and as others call it, `/v4`, `/v1beta`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tests.anthropic import FOLDED, STREAM, UNFOLDED, WHOLE, answer, flow, judge, message, texts, wire
 from tests.corpus import MENDED, cases, legal_streams, streams, wholes
 from trioproxy import Exchange, ProxyError
-from trioproxy.dialects import DIALECTS, Target, spoken_at
+from trioproxy.dialects import DIALECTS, Model, Target, spoken_at
 from trioproxy.items import (
     Block,
     BlockStart,
@@ -22,12 +24,14 @@ from trioproxy.items import (
     Frame,
     MessageDelta,
     MessageStart,
+    MessageStop,
     OtherBlock,
     OtherDelta,
     Text,
     TextDelta,
     Thinking,
     ToolInputDelta,
+    ToolResult,
     ToolUse,
     Unknown,
     Usage,
@@ -303,6 +307,49 @@ def test_nesting_without_end_never_raises(exchange: Exchange) -> None:
     )
 
 
+@pytest.mark.parametrize("odd", [0, 5, "s", True, [1], {"a": 1}, None])
+@pytest.mark.parametrize("exchange", [STREAM, FOLDED])
+def test_odd_content_and_citations_never_raise(odd: Any, exchange: Exchange) -> None:
+    start: Any = {"type": "message_start", "message": {"id": "m", "model": "m", "content": odd}}
+    text = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "", "citations": odd}}
+    delta = {"type": "citations_delta", "citation": odd}
+    cited = {"type": "content_block_delta", "index": 0, "delta": delta}
+    rest: list[Any] = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+    for sent in ([start, text, cited, *rest], [text, cited, *rest]):
+        frames = [f"event: {each['type']}\ndata: ".encode() + msgspec.json.encode(each) + b"\n\n" for each in sent]
+        out = flow([Deframe(), Parse(), Translate(), Reframe()], [frames], exchange)
+        if exchange is FOLDED and not isinstance(out[-1], Error):
+            assert msgspec.json.decode(out[-1])["content"][0]["citations"][-1] == odd
+
+
+def test_many_citations_fold_in_linear_time() -> None:
+    cited = OtherDelta(0, "citations_delta", {"delta": {"citation": {"url": "u"}}})
+    events = [MessageStart("m", "m"), BlockStart(0, Text()), *[cited] * 20_000, BlockStop(0), MessageDelta("end_turn")]
+    started = time.process_time()
+    [frame] = flow([Translate()], [events], FOLDED)
+    assert time.process_time() - started < 3
+    assert len(msgspec.json.decode(frame.data)["content"][0]["citations"]) == 20_000
+
+
+def test_nothing_to_fold_is_an_error() -> None:
+    assert [type(each) for each in flow([Translate()], [[Unknown("", b"")]], FOLDED)] == [Error]
+
+
+def test_arguments_that_are_no_object_do_not_fold() -> None:
+    call = [BlockStart(0, ToolUse(id="t", name="n")), ToolInputDelta(0, "[1]"), BlockStop(0)]
+    events = [MessageStart("m", "m"), *call, MessageDelta("tool_use"), MessageStop()]
+    assert [type(each) for each in flow([Translate()], [events], FOLDED)] == [Error]
+
+
+@pytest.mark.parametrize("block", [OtherBlock(kind="x", extra={"type": "x", "data": "x" * 900}), Text(text="x" * 900)])
+def test_what_blocks_begin_with_counts(block: Block) -> None:
+    """Held for their turn, or gathered for a fold: a block may come whole with its start."""
+    many = [BlockStart(index, block) for index in range(20)]
+    for exchange in (STREAM, FOLDED):
+        out = flow([Translate()], [[MessageStart("m", "m"), *many]], replace(exchange, event_limit=10_000))
+        assert any(isinstance(each, Error) for each in out)
+
+
 # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -385,7 +432,12 @@ def test_a_bad_request_says_what_is_wrong(body: bytes, complaint: str) -> None:
 
 @pytest.mark.parametrize(
     ("body", "model", "stream"),
-    [(b'{"stream":true,"model":"m","x":[1]}', "m", True), (b"{}", "", False)],
+    [
+        (b'{"stream":true,"model":"m","x":[1]}', "m", True),
+        (b"{}", "", False),
+        (rb'{"stream":true,"model":"m","x":"\ud83d"}', "m", True),  # H124
+        (b'{"model":"m","stream":1}', "m", False),
+    ],
 )
 def test_peek(body: bytes, model: str, stream: bool) -> None:
     peek = ANTHROPIC.peek(body)
@@ -393,7 +445,7 @@ def test_peek(body: bytes, model: str, stream: bool) -> None:
     assert (peek.model, peek.stream) == (model, stream)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"stream":1}', b"\xff", b"[" * 200_000])
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"model":1}', b"\xff", b"[" * 200_000])
 def test_peek_at_what_is_no_request(body: bytes) -> None:
     assert ANTHROPIC.peek(body) is None
 
@@ -425,6 +477,59 @@ def test_writes_errors() -> None:
 def test_spoken_at(method: str, path: str, name: str | None) -> None:
     dialect = spoken_at(method, path)
     assert (dialect.name if dialect else None) == name
+
+
+def test_listings_with_dates_that_are_none() -> None:
+    for created in (-1, 1_700_000_000_000, 2**70):
+        wire = msgspec.json.decode(ANTHROPIC.write_model(Model("m", created=created)))
+        assert wire["created_at"] == "1970-01-01T00:00:00Z"
+    for body in (b"{}", b"[", b'{"data":[{"id":"\xff"}]}', b'{"data":[{"id":"a","x":' + b"[" * 100_000):
+        with pytest.raises(msgspec.DecodeError):
+            ANTHROPIC.read_models(body)
+    assert ANTHROPIC.read_models(b'{"data":[{"id":["a"]},{"id":"a","display_name":[1]}]}') == [Model("a")]
+
+
+def test_results_inside_results_are_left_as_they_are() -> None:
+    """Each level read would cost as much as all below it: 600 KB took 8 seconds."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": "a", "odd": True}]
+    for _ in range(200):
+        content = [{"type": "tool_result", "tool_use_id": "x", "content": content}]
+    wire = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    request = ANTHROPIC.read_request(msgspec.json.encode(wire))
+    assert request.messages[0].content == (
+        ToolResult(tool_use_id="x", content=(OtherBlock(kind="tool_result", extra=content[0]["content"][0]),)),
+    )
+    assert msgspec.json.decode(ANTHROPIC.write_request(request, Target(), Ledger()).body) == wire
+
+
+@pytest.mark.parametrize("nest", [b'{"content":', b"["])
+@pytest.mark.parametrize("depth", [300, 450, 900, 985])
+def test_nesting_at_the_edge_is_read_or_refused(nest: bytes, depth: int) -> None:
+    close = b"}" if nest[:1] == b"{" else b"]"
+    inner = nest * depth + b"0" + close * depth
+    for place in (
+        b'"messages":[{"role":"user","content":[%s]}]',
+        b'"messages":[],"tools":[{"name":"a","input_schema":%s}]',
+    ):
+        with suppress(ProxyError):
+            ANTHROPIC.read_request(b'{"model":"m",%s}' % (place % inner))
+
+
+def test_what_a_stage_says_wins_over_an_empty_field() -> None:
+    body = b'{"model":"m","messages":[],"tools":[],"system":null,"stream":false,"tool_choice":{"type":"auto"}}'
+    request = replace(ANTHROPIC.read_request(body), tools=({"name": "a"},), system="s", stream=True)
+    wire = msgspec.json.decode(ANTHROPIC.write_request(request, Target(), Ledger()).body)
+    assert (wire["tools"], wire["system"], wire["stream"]) == ([{"name": "a"}], "s", True)
+    assert wire["tool_choice"] == {"type": "auto"}
+
+
+def test_h065_a_stage_that_takes_all_tools_takes_the_choice_among_them() -> None:
+    body = b'{"model":"m","messages":[],"tools":[{"name":"a"}],"tool_choice":{"type":"any"}}'
+    request = replace(ANTHROPIC.read_request(body), tools=())
+    assert msgspec.json.decode(ANTHROPIC.write_request(request, Target(), Ledger()).body) == {
+        "model": "m",
+        "messages": [],
+    }
 
 
 def test_presents_a_token() -> None:

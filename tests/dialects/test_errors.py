@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -104,3 +106,10 @@ def test_any_json_reads(wire: object) -> None:
     assert (read_error_object(wire) is not None) == is_error(wire)
     for dialect in DIALECTS.values():
         msgspec.json.decode(dialect.write_error(error, "id"))
+
+
+@pytest.mark.parametrize("mark", [b"<title>", b"<title", b"<h1>"])
+def test_a_title_is_not_looked_for_without_end(mark: bytes) -> None:
+    started = time.process_time()
+    read_error(500, b"<html>" + mark * 200_000)
+    assert time.process_time() - started < 1

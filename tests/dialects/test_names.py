@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trioproxy.dialects.names import Names, made_id, restored_id, safe_id
+from trioproxy.dialects.names import Names, kind_of, made_id, restored_id, safe_id
+from trioproxy.items import OtherBlock, RedactedThinking, Text
 
 TAKEN = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 LONG = "mcp__a-server-with-a-long-name__" + "a_tool_with_a_long_name" * 3
@@ -75,10 +76,22 @@ def test_h064_only_what_must_change_does() -> None:
 
 
 @given(st.text())
+@example("7aCA")  # half a surrogate pair
+@example("YQ")  # of an id that nobody would have encoded
 def test_an_id_that_only_looks_like_ours_does_no_harm(text: str) -> None:
-    assert isinstance(restored_id("call-b64-" + text), str)
+    id = "call-b64-" + text
+    restored_id(id).encode()  # does not raise
+    assert restored_id(id) == id or safe_id(restored_id(id)) == id
 
 
 def test_h130_a_made_id_is_the_same_for_the_same_call() -> None:
     assert made_id("Bash", 0) == made_id("Bash", 0) != made_id("Bash", 1)
     assert re.fullmatch(r"toolu_[0-9a-f]{24}", made_id())
+
+
+def test_blocks_are_called_as_the_wire_calls_them() -> None:
+    assert [kind_of(each) for each in (Text(), RedactedThinking(), OtherBlock(kind="audio"))] == [
+        "text",
+        "redacted_thinking",
+        "audio",
+    ]

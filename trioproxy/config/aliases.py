@@ -29,5 +29,5 @@ def _check(table: Table, alias: str, name: str, *, at_key: bool) -> None:
         hint = '"gpt-4o" = "claude-sonnet-4-6"; for any model: "*" = "claude-sonnet-4-6"'
         table.problem((alias,), Problem("the name of a model is empty", hint), at_key=at_key)
     elif name.count("*") > 1:
-        hint = "one * stands for any number of characters"
+        hint = "one * stands for one or more characters"
         table.problem((alias,), Problem(f"{name!r} has more than one *", hint), at_key=at_key)

@@ -12,6 +12,7 @@ from trioproxy.dialects.target import Target
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.http.server import Address
+from trioproxy.items import Event, Frame
 from trioproxy.models import Models
 from trioproxy.stage import Stage
 from trioproxy.units import Seconds, Size
@@ -88,6 +89,13 @@ class Route(msgspec.Struct, frozen=True):
     models: Models = msgspec.field(default_factory=Models)
     strict: bool = False
     """Whether a request of which something would be lost between the dialects is refused."""
+
+    @property
+    def translates(self) -> bool:
+        """Whether its stages read events and write frames: else answers cannot be told in another dialect."""
+        return any(Event in spec.cls.gives for spec in self.response) and any(
+            Event in spec.cls.takes and Frame in spec.cls.gives for spec in self.response
+        )
 
     @property
     def renames(self) -> bool:

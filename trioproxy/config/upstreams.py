@@ -41,6 +41,7 @@ SMALLEST = f'[upstreams.mine]\n{_EXAMPLE}\ndialect = "anthropic"'
 _EXPECTED = 'Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse"'
 _FIELD = re.compile(r"[A-Za-z0-9_-]+")
 _REPLAYED = frozenset({"pace", "chunk"})
+_ASKED = sorted((path for dialect in DIALECTS.values() for path in dialect.paths), key=len, reverse=True)
 # What the proxy itself says about the connection and the body.
 _FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"})
 
@@ -142,6 +143,11 @@ def _origin(table: Table, url: str) -> tuple[Origin | None, str]:
         problem = Problem("url: has characters that must be percent-encoded")
     elif port == 0:
         problem = Problem("url: there is no port 0 to connect to")
+    elif asked := next((path for path in _ASKED if parts.path.rstrip("/").endswith(path)), None):
+        base = url.rstrip("/").removesuffix(asked)
+        problem = Problem(
+            f"url: is the endpoint itself, and clients' requests name it: {asked}", f"did you mean '{base}'?"
+        )
     if problem or not parts.hostname:
         table.problem(("url",), problem or Problem(_EXPECTED))
         return None, ""

@@ -6,8 +6,12 @@ A whole body of the same dialect whose events all arrive unchanged leaves as tha
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 from trioproxy.dialects.peek import BAD_JSON, with_model
 from trioproxy.items import (
+    Block,
+    BlockStart,
     Error,
     Event,
     Frame,
@@ -19,7 +23,7 @@ from trioproxy.items import (
 )
 from trioproxy.stage import Stage
 
-__all__ = ["Fold", "FoldWriter"]
+__all__ = ["Fold", "FoldWriter", "size_of"]
 
 
 class Fold(Protocol):
@@ -55,7 +59,7 @@ class FoldWriter(Stage[Event, Frame | Error]):
         if frame is None or frame is not self._source:
             self._source = None
         self._missing -= 1
-        self._gathered += _size(event)
+        self._gathered += size_of(event)
         fault: Error | None = None
         if isinstance(event, Error):
             fault = event
@@ -83,12 +87,13 @@ class FoldWriter(Stage[Event, Frame | Error]):
         try:
             body = self._fold.whole()
         except (*BAD_JSON, UnicodeEncodeError):
-            body = Error("upstream", "the upstream ended in the middle of a tool's arguments", 502)
-        if body is not None:
-            yield body if isinstance(body, Error) else Frame(body, whole=True)
+            body = Error("upstream", "the upstream called a tool with arguments that are cut, or no object", 502)
+        if body is None:
+            body = Error("upstream", "the upstream's answer ended before any message", 502)
+        yield body if isinstance(body, Error) else Frame(body, whole=True)
 
 
-def _size(event: Event) -> int:
+def size_of(event: Event) -> int:
     """Roughly the bytes an event adds to what is gathered."""
     match event:
         case TextDelta():
@@ -99,4 +104,13 @@ def _size(event: Event) -> int:
             return len(event.signature)
         case ToolInputDelta():
             return len(event.partial_json)
-    return len(event.frame.data) if event.frame and not event.frame.whole else 64
+    if event.frame is not None and not event.frame.whole:
+        return len(event.frame.data)
+    return 64 + (_weight(event.block) if isinstance(event, BlockStart) else 0)
+
+
+def _weight(block: Block) -> int:
+    try:
+        return len(msgspec.json.encode(block))
+    except (TypeError, ValueError, RecursionError):  # a stage's own, which no writer will take either
+        return 0

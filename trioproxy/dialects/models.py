@@ -1,8 +1,15 @@
 """A model as listings of models have it."""
 
+from typing import Any
+
 import msgspec
 
-__all__ = ["Model"]
+from trioproxy.dialects.peek import BAD_JSON
+
+__all__ = ["LATEST", "Model", "read_listing"]
+
+LATEST = 253_402_300_799
+"""The last second of the year 9999: no date is later."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -17,3 +24,19 @@ class Model(msgspec.Struct, frozen=True):
     """The most tokens of input."""
     answer: int | None = None
     """The most tokens of output."""
+
+
+class _Listing(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+_LISTING = msgspec.json.Decoder(_Listing)
+
+
+def read_listing(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """The models of `{"data": […]}` that have an id, with it. Raises `msgspec.DecodeError`."""
+    try:
+        data = _LISTING.decode(body)
+    except BAD_JSON as exc:
+        raise msgspec.DecodeError(str(exc)) from exc
+    return [(id, each) for each in data.data if isinstance(id := each.get("id"), str) and id]

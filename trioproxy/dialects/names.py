@@ -1,6 +1,6 @@
-"""Tool names and ids that the other side does not take, made ones that it does.
+"""Tool names and ids that the other side does not take, made ones that it does; and what a block is called.
 
-Both are pure functions of what was given: the same tool has the same short name, and a call the same id, in every turn
+All are pure functions of what was given: the same tool has the same short name, and a call the same id, in every turn
 (prompt caches, hazard H130), and nothing has to be remembered between turns.
 """
 
@@ -9,9 +9,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import sha256
 
-__all__ = ["Names", "made_id", "restored_id", "safe_id"]
+from trioproxy.items import Block, OtherBlock
 
-_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+__all__ = ["FORBIDDEN", "Names", "kind_of", "made_id", "restored_id", "safe_id"]
+
+FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")  # where another word begins
 _ESCAPED = "call-b64-"  # in front of an id that had to be encoded
 
 
@@ -38,11 +41,11 @@ class Names:
         return {sent: name for name, sent in self._sent.items() if sent != name}
 
     def _fine(self, name: str) -> bool:
-        return 0 < len(name) <= self._limit and not _FORBIDDEN.search(name)
+        return 0 < len(name) <= self._limit and not FORBIDDEN.search(name)
 
     def _shortened(self, name: str) -> str:
         digest = sha256(name.encode(errors="surrogatepass")).hexdigest()
-        stem = _FORBIDDEN.sub("_", name)[: self._limit - 9]
+        stem = FORBIDDEN.sub("_", name)[: self._limit - 9]
         for size in range(8, 64):  # the longer digest is for a name that was made to collide
             short = f"{stem[: self._limit - 1 - size]}_{digest[:size]}"
             if short not in self._taken:
@@ -58,7 +61,7 @@ def made_id(*about: object) -> str:
 
 def safe_id(id: str) -> str:
     """`id` in `[a-zA-Z0-9_-]+`, as Anthropic's API and clients want it; `restored_id` takes it back."""
-    if id and not _FORBIDDEN.search(id):
+    if id and not FORBIDDEN.search(id):
         return id
     return _ESCAPED + urlsafe_b64encode(id.encode(errors="surrogatepass")).decode().rstrip("=")
 
@@ -69,6 +72,12 @@ def restored_id(id: str) -> str:
         return id
     text = id.removeprefix(_ESCAPED)
     try:
-        return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode(errors="surrogatepass")
+        restored = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except ValueError:
         return id
+    return restored if safe_id(restored) == id else id
+
+
+def kind_of(block: Block) -> str:
+    """What the wire calls a block of this type: `tool_use` for a `ToolUse`."""
+    return block.kind if isinstance(block, OtherBlock) else _WORD.sub("_", type(block).__name__).lower()

@@ -1,17 +1,24 @@
 """JSON bodies: the few fields that the proxy itself needs, read or changed without the rest; or all of it."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["BAD_JSON", "Peek", "decode", "mended", "with_model"]
+__all__ = ["BAD_JSON", "Peek", "decode", "mended", "peeked", "with_model"]
+
+T = TypeVar("T")
 
 # What reading hostile JSON may raise: bad syntax or type, bad UTF-8, and nesting a hundred thousand levels deep.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# An escape in a JSON text: a whole surrogate pair, half of one, or any other.
-_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL)
+# A surrogate pair in a JSON text, or half of one. Backslashes before it are escaped ones if they are even in number.
+_SURROGATE = re.compile(
+    rb"(?P<before>\\(?<!\\\\)(?:\\\\)*+)u[dD](?:[89abAB]X{2}(?P<other>\\u[dD][c-fC-F]X{2})|[89a-fA-F]X{2})".replace(
+        b"X", b"[0-9a-fA-F]"
+    )
+)
 
 
 class Peek(msgspec.Struct, frozen=True):
@@ -24,23 +31,40 @@ class Peek(msgspec.Struct, frozen=True):
 def with_model(body: bytes, model: str) -> bytes:
     """A JSON object with its `model` set, every other field as the very text it was. Raises `msgspec.DecodeError`."""
     try:
-        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        fields = msgspec.json.decode(mended(body), type=dict[str, msgspec.Raw])
+        fields, _ = _whole(body, _FIELDS.decode)
+    except UnicodeDecodeError:  # of a key; values are not looked at
+        fields, _ = _whole(body.decode(errors="replace").encode(), _FIELDS.decode)
     return msgspec.json.encode(fields | {"model": model})
+
+
+def peeked(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """The fields that `decoder` knows of whatever `decode` takes too; None if the body has none such."""
+    try:
+        return _whole(body, decoder.decode)[0]
+    except BAD_JSON:
+        return None
 
 
 def decode(body: bytes) -> tuple[Any, bool]:
     """The JSON value, and whether half surrogate pairs in it had to be replaced. Raises one of `BAD_JSON`."""
+    return _whole(body, msgspec.json.decode)
+
+
+def _whole(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bool]:
     try:
-        return msgspec.json.decode(body), False
+        return decode(body), False
     except msgspec.DecodeError:
         whole = mended(body)
         if whole == body:
             raise
-        return msgspec.json.decode(whole), True
+        return decode(whole), True
 
 
 def mended(text: bytes) -> bytes:
     r"""JSON with every half of a surrogate pair (`"\ud83d"`, a cut emoji) replaced: nobody takes those (H124)."""
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match["half"] else match[0], text)
+    if rb"\ud" not in text and rb"\uD" not in text:
+        return text  # looking for halves takes its time
+    return _SURROGATE.sub(lambda match: match[0] if match["other"] else match["before"] + b"ufffd", text)
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from tests.chat import A_ON_C, A_ON_C_WHOLE, C_ON_C, DONE, USAGE, call, chunk, d
 from tests.corpus import streams, wholes
 from trioproxy.dialects import DIALECTS
 from trioproxy.items import Error, Event, Frame, Unknown, replace
+from trioproxy.ledger import Ledger
 from trioproxy.stages.deframe import Deframe
 from trioproxy.stages.parse import Parse
 from trioproxy.stages.reframe import Reframe
@@ -181,3 +184,64 @@ def test_a_stream_that_is_answered_here_has_no_frames_to_wait_for() -> None:
     reader = CHAT.reader(replace(C_ON_C, answered_here=True))
     assert list(reader.close()) == []
     assert isinstance(next(iter(reader.feed(Frame(b"")))), Unknown)
+
+
+def nested(depth: int, key: str | None) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value] if key is None else {key: value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [20, 600])
+@pytest.mark.parametrize("key", [None, "text", "content"])
+@pytest.mark.parametrize("field", ["content", "reasoning", "reasoning_details", "annotations", "audio", "refusal"])
+def test_parts_within_parts_never_raise(field: str, key: str | None, depth: int) -> None:
+    for exchange in (A_ON_C, A_ON_C_WHOLE, C_ON_C):
+        flow([Deframe(), Parse(), Translate(), Reframe()], [[stream(chunk({field: nested(depth, key)}))]], exchange)
+
+
+@pytest.mark.parametrize("index", ["1" * 5000, "1", "²", -1, [1], 1.5])
+def test_odd_indices_of_a_call_never_raise(index: Any) -> None:
+    fragment = {"index": index, "id": "a", "function": {"name": "f", "arguments": "{}"}}
+    assert b'"name":"f"' in through(stream(chunk({"tool_calls": [fragment]})))
+
+
+def test_a_number_too_large_where_nobody_looks_changes_nothing() -> None:
+    odd = data(b'{"choices":[],"usage":{"prompt_tokens":1},"x":1e999}')
+    assert texts(through(stream(chunk({"content": "Hi"})).replace(DONE, odd + DONE))) == ["Hi"]
+    failed = data(b'{"choices":[],"error":{"message":"boom"},"x":1e999}')
+    [error] = [each for each in flow([Deframe(), Parse()], [[failed]], A_ON_C) if isinstance(each, Error)]
+    assert error.message == "boom"
+
+
+def test_h091_white_space_that_is_held_has_a_bound() -> None:
+    blank = [chunk({"reasoning": " " * 1000})]
+    small = replace(A_ON_C, event_limit=5000)
+    out = flow([Deframe(), Parse()], [blank] * 9, small)
+    assert [each.message for each in out if isinstance(each, Error)] == [
+        "the upstream sent more than 5000 bytes of white space"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "noted"),
+    [
+        (chunk({"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}), "choices[].message.images"),
+        (chunk({"content": [{"type": "image_url"}]}), "choices[].message.content[].image_url"),
+        (chunk({"content": "a"}, citations=["https://example.org"]), "citations"),
+        (chunk({"content": "a"}, search_results=[{"url": "https://example.org"}]), "search_results"),
+        (data({"choices": [{"index": 1, "delta": {"content": "other"}}]}), "choices[]"),
+        (
+            data({"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": []}}]}),
+            "choices[].logprobs",
+        ),
+    ],
+)
+def test_what_an_anthropic_client_is_not_told_is_noted(body: bytes, noted: str) -> None:
+    exchange = replace(A_ON_C, ledger=Ledger())
+    through(stream(body), exchange)
+    assert str(exchange.ledger).startswith(f"{noted} (")
+    same = replace(C_ON_C, ledger=Ledger())
+    through(stream(body), same)
+    assert not same.ledger

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,38 @@ def test_a_changed_system_prompt() -> None:
 def test_any_choice_of_messages_can_be_written(order: list[int], count: int) -> None:
     chosen = tuple(REQUEST.messages[index] for index in order[:count])
     assert rewritten(replace(REQUEST, messages=chosen))["messages"][:2] == BODY["messages"][:2]
+
+
+@pytest.mark.parametrize("role", ["developer", "system"])
+@pytest.mark.parametrize("content", [[{"type": "image_url", "image_url": {"url": "https://x"}}], 5])
+def test_h052_a_message_in_front_that_only_its_upstream_can_read(role: str, content: Any) -> None:
+    messages = [{"role": role, "content": content}, {"role": "user", "content": "hi"}]
+    request = read_request(msgspec.json.encode({"model": "m", "messages": messages}))
+    assert rewritten(replace(request, model="n", max_tokens=3)) == {"model": "n", "messages": messages, "max_tokens": 3}
+    assert isinstance(request.system, tuple)
+    more = rewritten(replace(request, system=(*request.system, Text(text="new"))))["messages"]
+    assert more == [messages[0], {"role": role, "content": "new"}, messages[1]]
+
+
+@pytest.mark.parametrize(
+    ("said", "host", "sent"),
+    [
+        ({"max_completion_tokens": 9}, "localhost", {"max_completion_tokens": 5}),
+        ({"max_tokens": 9}, "api.openai.com", {"max_tokens": 5}),
+        ({"max_tokens": 9, "max_completion_tokens": 8}, "localhost", {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": None}, "localhost", {"max_tokens": 5}),
+        ({}, "localhost", {"max_tokens": 5}),
+        ({}, "api.openai.com", {"max_completion_tokens": 5}),
+    ],
+)
+def test_h133_a_changed_limit_stands_where_the_client_said_it(
+    said: dict[str, int | None], host: str, sent: dict[str, int]
+) -> None:
+    request = read_request(msgspec.json.encode({"model": "m", "messages": [], **said}))
+    assert request.source
+    target = Target(host=host, max_tokens=7)
+    wire = {"model": "m", "messages": []}
+    assert msgspec.json.decode(rewrite(request, request.source, target).body) == wire | said
+    assert msgspec.json.decode(rewrite(replace(request, max_tokens=5), request.source, target).body) == wire | sent
+    gone = msgspec.json.decode(rewrite(replace(request, max_tokens=None), request.source, target).body)
+    assert gone == wire | {key: value for key, value in said.items() if value is None}

@@ -70,7 +70,7 @@ def test_search_results_are_text() -> None:
         ({"type": "image", "source": {"type": "file", "file_id": "file_1"}}, "'file'"),
         (document({"type": "file", "file_id": "file_1"}), "'file'"),
         (document({"type": "url", "url": "https://x/y.pdf"}), "'url'"),
-        (document(None), "None"),
+        (document(None), "a source that is nothing"),
         ({"type": "audio", "data": ""}, "'audio'"),
         ({"type": "text", "text": None}, "'text'"),
         (document({"type": "content", "content": [{"type": "video"}]}), "'video'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_what_else_a_message_says_is_noted() -> None:
 
 
 def test_a_role_nobody_knows_is_refused() -> None:
-    with pytest.raises(ProxyError, match="role 'tool'"):
+    with pytest.raises(ProxyError, match=r"role: expected user, assistant or system, got 'tool'$"):
         sent({"role": "tool", "content": "x"})
 
 
@@ -319,3 +320,21 @@ def test_the_summary_of_a_compaction_is_kept() -> None:
     summary = {"type": "compaction", "content": "So far: "}
     assert sent(assistant(summary, "ok"), user("b"))[0]["content"] == "So far: ok"
     assert lost_of(assistant(summary, "ok"), user("b")) == []
+
+
+def test_long_conversations_take_no_longer_than_they_must() -> None:
+    results = [result(f"i{n}", [PNG]) for n in range(4_000)]
+    calls = assistant(*[call(f"i{n}") for n in range(4_000)])
+    began = time.process_time()
+    assert len(sent(calls, user(*results))) == 4_002
+    assert sent(*[user("hi")] * 30_000)[0]["content"].count("hi") == 30_000
+    assert time.process_time() - began < 3
+
+
+def test_a_kind_that_has_no_place_is_told_by_its_wire_name() -> None:
+    with pytest.raises(ProxyError, match="a content block of type 'redacted_thinking' in a message of the user"):
+        sent(user({"type": "redacted_thinking", "data": "d"}))
+    with pytest.raises(ProxyError) as caught:
+        sent(user({"type": "x" * 100_000}))
+    assert len(caught.value.error.message) < 300
+    assert lost_of(assistant("a", PNG)) == ["messages[].content[].type=image", "messages[-1]"]

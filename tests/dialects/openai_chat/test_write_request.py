@@ -329,4 +329,4 @@ def test_a_schema_nested_too_deeply_is_refused() -> None:
         schema = {"type": "object", "properties": {"a": schema}}
     request = Request("m", (Message("user", "hi"),), tools=({"name": "a", "input_schema": schema},))
     for host in HOSTS:
-        assert "nested this deeply" in outcome(request, host).message
+        assert "nested too deeply" in outcome(request, host).message

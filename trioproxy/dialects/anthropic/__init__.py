@@ -17,8 +17,8 @@ from trioproxy.dialects.anthropic.reader import Reader
 from trioproxy.dialects.anthropic.request import read_request, write_request
 from trioproxy.dialects.anthropic.writer import Fold, StreamWriter
 from trioproxy.dialects.fold import FoldWriter
-from trioproxy.dialects.models import Model
-from trioproxy.dialects.peek import BAD_JSON, Peek
+from trioproxy.dialects.models import LATEST, Model, read_listing
+from trioproxy.dialects.peek import Peek, peeked
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
 from trioproxy.ledger import Ledger
@@ -29,11 +29,7 @@ __all__ = ["Anthropic"]
 
 class _Peek(msgspec.Struct):
     model: str = ""
-    stream: bool = False
-
-
-class _Models(msgspec.Struct):
-    data: list[dict[str, Any]]
+    stream: Any = False  # `read_request` says what is wrong with it
 
 
 _PEEK = msgspec.json.Decoder(_Peek)
@@ -45,14 +41,11 @@ class Anthropic:
 
     name = "anthropic"
     paths = ("/v1/messages",)
-    beside = ("/v1/messages/", "/v1/complete", "/v1/files", "/v1/skills", "/v1/organizations", "/api/")
+    beside = ("/v1/messages/", "/v1/complete", "/v1/skills", "/v1/organizations", "/api/event_logging", "/api/claude_")
 
     def peek(self, body: bytes, /) -> Peek | None:
-        try:
-            wire = _PEEK.decode(body)
-        except BAD_JSON:
-            return None
-        return Peek(wire.model, wire.stream)
+        wire = peeked(body, _PEEK)
+        return Peek(wire.model, wire.stream is True) if wire else None
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
@@ -90,14 +83,13 @@ class Anthropic:
     def read_models(self, body: bytes, /) -> list[Model]:
         return [
             Model(
-                str(each["id"]),
-                str(each.get("display_name") or ""),
+                id,
+                name if isinstance(name := each.get("display_name"), str) else "",
                 _seconds(each.get("created_at")),
                 _count(each.get("max_input_tokens")),
                 _count(each.get("max_tokens")),
             )
-            for each in msgspec.json.decode(body, type=_Models).data
-            if each.get("id")
+            for id, each in read_listing(body)
         ]
 
     def write_model(self, model: Model, /) -> bytes:
@@ -110,7 +102,8 @@ class Anthropic:
 
 
 def _write_model(model: Model) -> dict[str, Any]:
-    created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seconds = model.created if 0 <= model.created <= LATEST else 0
+    created = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     wire = {"type": "model", "id": model.id, "display_name": model.name or model.id, "created_at": created}
     limits = {"max_input_tokens": model.context, "max_tokens": model.answer}
     return wire | {key: value for key, value in limits.items() if value is not None}

@@ -51,7 +51,12 @@ def read_block(wire: Wire) -> Block:
 
 def read_content(wire: Any) -> str | tuple[Block, ...]:
     """Text, or a list of blocks. Raises `TypeError` and the like for anything else."""
-    return wire if isinstance(wire, str) else tuple(read_block(dict(block.items())) for block in list(wire))
+    return wire if isinstance(wire, str) else tuple(_read_inner(dict(block.items())) for block in list(wire))
+
+
+def _read_inner(wire: Wire) -> Block:
+    """A block of a result. One result inside another is nothing that anybody takes, however deep it goes on."""
+    return OtherBlock(kind="tool_result", extra=wire) if wire.get("type") == "tool_result" else read_block(wire)
 
 
 def write_content(content: str | tuple[Block, ...]) -> str | list[Wire]:

@@ -7,9 +7,9 @@ import msgspec
 
 from trioproxy.items import Error, ErrorKind
 
-__all__ = ["ERROR_NAMES", "inner", "write_error", "write_error_event"]
+__all__ = ["inner", "write_error", "write_error_event"]
 
-ERROR_NAMES: dict[ErrorKind, str] = {
+_NAMES: dict[ErrorKind, str] = {
     "invalid_request": "invalid_request_error",
     "authentication": "authentication_error",
     "permission": "permission_error",
@@ -31,7 +31,7 @@ def inner(error: Error) -> dict[str, str]:
     message = error.message
     if error.kind == "context_overflow" and _TOO_LONG not in message.lower():
         message = f"{_TOO_LONG}: {message}"
-    return {"type": ERROR_NAMES[error.kind], "message": message}
+    return {"type": _NAMES[error.kind], "message": message}
 
 
 def write_error(error: Error, request_id: str) -> bytes:

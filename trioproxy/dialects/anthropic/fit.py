@@ -32,12 +32,12 @@ def fit(request: Request, target: Target, ledger: Ledger) -> Request:
 
 
 def _clamped(request: Request, most: int, ledger: Ledger) -> Request:
-    ledger.note("max_tokens", f"lowered from {request.max_tokens} to {most}, the most this upstream answers (H134)")
+    ledger.note("max_tokens", f"lowered from {request.max_tokens} to {most}, the most this upstream answers")  # H134
     extra = request.extra
     thinking = extra.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
     if isinstance(budget, int) and budget >= most:  # "`max_tokens` must be greater than `thinking.budget_tokens`"
-        ledger.note("thinking.budget_tokens", "lowered to half of max_tokens, or thinking turned off (H082)")
+        ledger.note("thinking.budget_tokens", "lowered to half of max_tokens, or thinking turned off")  # H082
         extra = {key: value for key, value in extra.items() if key != "thinking"}
         if most // 2 >= LEAST:
             extra["thinking"] = thinking | {"budget_tokens": most // 2}  # type: ignore[operator]

@@ -4,11 +4,12 @@ One message_start, one open block at a time, indices from 0 without a gap, delta
 message_delta with usage, one message_stop, and nothing after it (hazards H001-H030). A legal stream passes as it is.
 
 Blocks that overlap, as parallel tool calls of other dialects may, are put one after the other: what belongs to a block
-that is not its turn waits, `limit` characters in all.
+that is not its turn waits, `limit` bytes in all.
 """
 
 from collections.abc import Callable, Iterator
 
+from trioproxy.dialects.fold import size_of
 from trioproxy.dialects.names import safe_id
 from trioproxy.items import (
     BlockStart,
@@ -36,8 +37,8 @@ from trioproxy.items import (
 __all__ = ["Delta", "Legal"]
 
 Delta = TextDelta | ThinkingDelta | SignatureDelta | ToolInputDelta | OtherDelta
-_DELTAS = (TextDelta, ThinkingDelta, SignatureDelta, ToolInputDelta, OtherDelta)
 
+_WEIGHT = 64  # bytes of an event besides what it says
 _BEHIND = 64  # pings and unknown events held behind a message_delta until its message stops; more go ahead of it
 
 # The block that a delta may fill, and the empty one to open for it where none fits; None: there is no making one up.
@@ -66,7 +67,8 @@ class Legal:
         self.kind: type = Text  # of the open block
         self._next = 0  # the next index that goes out
         self._waiting: dict[int, list[Event]] = {}  # by index: the events of blocks whose turn has not come
-        self._held = 0  # characters of these
+        self._held = 0  # bytes of these
+        self._turning = False  # while what has waited goes out
         self._tools = False
         self._end: MessageDelta | None = None  # held until the message stops: there may be more of it
         self._behind: list[Event] = []  # what came behind it meanwhile
@@ -165,7 +167,7 @@ class Legal:
         yield from self._next_waiting()
 
     def _wait(self, event: BlockStart | BlockStop | Delta) -> Iterator[Event]:
-        self._held += 64 + sum(len(getattr(event, field, "")) for field in ("partial_json", "text", "thinking"))
+        self._held += _WEIGHT + size_of(event)
         if self._held > self._limit:
             text = f"the upstream sent parallel tool calls of more than {self._limit} bytes, all at once"
             yield Error("upstream", text, 502)
@@ -174,10 +176,16 @@ class Legal:
 
     def _next_waiting(self) -> Iterator[Event]:
         """It is the turn of the block that has waited longest: what came of it goes out, and what comes at once."""
-        if self._waiting:
+        if self._turning:
+            return  # the loop below goes on
+        self._turning = True
+        while self._waiting and self.open is None:
             index = next(iter(self._waiting))
-            for event in self._waiting.pop(index):
+            events = self._waiting.pop(index)
+            self._held -= sum(_WEIGHT + size_of(event) for event in events)
+            for event in events:
                 yield from self._within(event)
+        self._turning = False
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,6 +3,7 @@
 Clients cut histories anywhere, repeat results, put a user's words in between, and count their ids anew in every turn.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from trioproxy.dialects.names import made_id, safe_id
@@ -33,13 +34,13 @@ class _Segment:
         self.said: list[Message] = []
 
 
-_Waiting = dict[str, tuple[_Segment, list[_Call]]]
+_Waiting = dict[str, tuple[_Segment, deque[_Call]]]
 
 
 def paired(messages: Iterable[Message], ledger: Ledger) -> Iterator[Message]:
     """The turns, whose content are blocks, with every result directly after its call. Ids are made safe and unique."""
     segments = [_Segment(None)]
-    waiting: _Waiting = {}  # by the client's id: the calls of the last turn that used it
+    waiting: _Waiting = {}  # by the client's id: the calls of the last turn that used it, the next to be answered first
     taken: set[str] = set()
     for message in messages:
         if message.role == "assistant":
@@ -56,7 +57,7 @@ def _called(message: Message, waiting: _Waiting, taken: set[str]) -> _Segment:
     for block in _blocks(message):
         if isinstance(block, ToolUse):
             if block.id not in waiting or waiting[block.id][0] is not segment:
-                waiting[block.id] = (segment, [])
+                waiting[block.id] = (segment, deque())
             id = safe_id(block.id)
             while id in taken:  # an id may be given once in a request; some providers begin at 0 in every turn
                 id = made_id(id, len(taken))
@@ -82,7 +83,7 @@ def _answered(message: Message, here: _Segment, waiting: _Waiting, ledger: Ledge
             blocks += _as_text(block)
         else:
             segment, calls = waiting[block.tool_use_id]
-            call = next((each for each in calls if each.result is None), calls[-1])
+            call = calls.popleft() if len(calls) > 1 else calls[0]
             if call.result is not None:
                 ledger.note(_RESULTS, "a call can have one: the last stays")
             else:

@@ -76,6 +76,9 @@ class Reader(Stage[Frame, Event]):
             # this error is made here, and does not leave as the frame it is about.
             return _broken(frame) if frame.event in _OURS else Unknown(frame.event, frame.data).read_from(frame)
         event = read_event(wire) if isinstance(wire, dict) else None
+        if isinstance(event, MessageStop) and not self._begun and not self._same:
+            self._done = True
+            return Error("upstream", "the upstream's answer ended before any message", 502)
         if isinstance(event, MessageStart):
             self._begun, self._done = True, False
         elif isinstance(event, MessageStop | Error):

@@ -11,7 +11,7 @@ from trioproxy.dialects.extra import difference, merge
 from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.dialects.target import Target, Written
 from trioproxy.errors import ProxyError
-from trioproxy.items import Block, Error, Message, Request
+from trioproxy.items import Block, Error, Message, Request, replace
 from trioproxy.ledger import Ledger
 
 __all__ = ["read_request", "write_request"]
@@ -39,11 +39,14 @@ def read_request(body: bytes) -> Request:
     """Raises `ProxyError` (invalid_request) that says what is wrong with the body."""
     try:
         wire, _ = decode(body)  # cut emoji are mended (H124)
-        known = msgspec.convert(wire, _Body)
+        return _read(wire, msgspec.convert(wire, _Body))
     except BAD_JSON as exc:
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         message = f"the request body is not a Messages request: {reason}"
         raise ProxyError(Error("invalid_request", message, 400)) from exc
+
+
+def _read(wire: Wire, known: _Body) -> Request:
     messages = tuple(_read_message(each, whole) for each, whole in zip(known.messages, wire["messages"], strict=True))
     request = Request(
         model=known.model,
@@ -54,8 +57,8 @@ def read_request(body: bytes) -> Request:
         tools=tuple(known.tools or ()),
     )
     beside = {key: value for key, value in wire.items() if key != "messages"}  # of which each keeps its own extra
-    extra = difference(beside, _write_known(msgspec.structs.replace(request, messages=())))
-    return msgspec.structs.replace(request, extra=extra) if extra else request
+    extra = difference(beside, _write_known(replace(request, messages=())))
+    return replace(request, extra=extra) if extra else request
 
 
 def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
@@ -64,13 +67,17 @@ def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
     A request that was read here is written as it was; one of another dialect as the API takes it.
     """
     names = None
-    if request.source is not None and request.source.dialect != "anthropic":
-        request, names = translated(request, target, ledger)
-    request = fit(request, target, ledger)
-    known = _write_known(request)
-    messages = known.pop("messages")
+    if not request.tools and "mcp_servers" not in request.extra:  # whose tools are chosen among, too
+        request = replace(request, extra={key: request.extra[key] for key in request.extra if key != "tool_choice"})
     try:
-        body = msgspec.json.encode(merge(known, request.extra) | {"messages": messages})
+        if request.source is not None and request.source.dialect != "anthropic":
+            request, names = translated(request, target, ledger)
+        request = fit(request, target, ledger)
+        known = _write_known(request)
+        messages = known.pop("messages")
+        # What was null or false gives way to what stages said since.
+        beside = {key: value for key, value in request.extra.items() if key not in known}
+        body = msgspec.json.encode(known | beside | {"messages": messages})
     except RecursionError as exc:
         raise ProxyError(Error("invalid_request", "the request is nested too deeply", 400)) from exc
     return Written(body, names.renamed if names else {})

@@ -21,6 +21,7 @@ _BUDGETS = {"low": 2048, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max":
 _CALM = 0.95  # the least top_p that thinking allows
 _SAMPLING = ("temperature", "top_p", "top_k")
 _FORCING = ("any", "tool")
+_THINKING = {"type", "budget_tokens", "display"}  # its fields
 _OFF = ("disabled", "between_tools")
 
 
@@ -51,11 +52,10 @@ def options(request: Request, able: Abilities, target: Target, ledger: Ledger) -
 
 def _limit(said: int | None, most: int | None, target: Target, ledger: Ledger) -> int:
     if said is None:
-        asked = target.max_tokens or min(_ASKED if most else _UNKNOWN, most or _UNKNOWN)
-        ledger.note("max_tokens", f"asked for {asked}, as the API needs a limit")
-        return asked
+        # The API needs a limit. Nothing is lost: the client left it to others to set one.
+        return target.max_tokens or min(_ASKED if most else _UNKNOWN, most or _UNKNOWN)
     if most and said > most:
-        ledger.note("max_tokens", f"lowered from {said} to {most}, the most the model can answer (H134)")
+        ledger.note("max_tokens", f"lowered from {said} to {most}, the most the model can answer")  # H134
     return min(said, most) if most else said
 
 
@@ -72,6 +72,8 @@ def _thinking(
 ) -> Extra | None:
     """What is to be sent as `thinking`; a budget in it may still be too big. None: nothing."""
     said = extra.pop("thinking", None)
+    for key in (said or {}).keys() - _THINKING:
+        ledger.note(f"thinking.{key}", "Anthropic has none")
     forced = extra.get("tool_choice", {}).get("type") in _FORCING
     if forced and able.thinks:
         said = said or {"type": "adaptive"}  # it would, unasked
@@ -86,7 +88,7 @@ def _thinking(
         ledger.note("thinking", "this model cannot think")
         return None
     if forced:
-        ledger.note("thinking", "turned off: a tool was forced, and both together are refused (H086)")
+        ledger.note("thinking", "turned off: a tool was forced, and both together are refused")  # H086
         return _off(able)
     rest = {key: value for key, value in said.items() if key in ("display",)}
     budget = _number(said.get("budget_tokens"))
@@ -96,7 +98,7 @@ def _thinking(
             config.setdefault("effort", next((name for name, most in _BUDGETS.items() if budget <= most), "max"))
         return {"type": "adaptive"} | rest
     if not _starts_thinking(messages):
-        ledger.note("thinking", "turned off: the calls of this turn came without their signed thinking (H074)")
+        ledger.note("thinking", "turned off: the calls of this turn came without their signed thinking")  # H074
         return _off(able)
     if budget is None:
         budget = _BUDGETS.get(config.get("effort", ""), _BUDGETS["medium"])
@@ -127,12 +129,16 @@ def _starts_thinking(messages: tuple[Message, ...]) -> bool:
 
 
 def _budget(thinking: Extra, max_tokens: int, most: int, ledger: Ledger) -> tuple[Extra | None, int]:
-    """A budget below `max_tokens`: by raising that, else by lowering the budget, else without thinking (H082)."""
+    """A budget below `max_tokens`: by lowering it, else by raising that, else without thinking (H082).
+
+    `max_tokens` counts thinking too, here as in OpenAI's `max_completion_tokens`: it is what the client pays at most.
+    """
     budget = max(LEAST, thinking["budget_tokens"])
     if budget >= max_tokens:
+        budget = max(LEAST, min(budget, max_tokens // 2))
+    if budget >= max_tokens:
         raised = min(most, budget + max_tokens)
-        budget = min(budget, max(raised - max_tokens, raised // 2))
-        if budget < LEAST or raised <= budget:
+        if raised <= budget:
             ledger.note("thinking", f"turned off: {most} tokens are no room for it")
             return None, max_tokens
         ledger.note("max_tokens", f"raised from {max_tokens} to {raised}: it counts the {budget} tokens of thinking")
@@ -157,7 +163,7 @@ def _effort(config: Extra, thinking: Extra | None, able: Abilities, target: Targ
     if effort not in known:
         rank = EFFORTS.index(effort) if effort in EFFORTS else len(EFFORTS)
         nearest = next((each for each in reversed(known) if EFFORTS.index(each) <= rank), known[0])
-        ledger.note("output_config.effort", f"{nearest} instead of {effort}: the nearest this model knows (H083)")
+        ledger.note("output_config.effort", f"{nearest} instead of {effort}: the nearest this model knows")  # H083
         effort = nearest
     config["effort"] = effort
 

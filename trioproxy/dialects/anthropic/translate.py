@@ -72,7 +72,8 @@ def _with_tools(request: Request, able: Abilities, ledger: Ledger) -> Request:
 
 def _uses(request: Request) -> Iterator[ToolUse]:
     for message in request.messages:
-        yield from (block for block in message.content if isinstance(block, ToolUse))
+        if not isinstance(message.content, str):
+            yield from (block for block in message.content if isinstance(block, ToolUse))
 
 
 def _names(request: Request) -> Iterator[str]:

@@ -5,11 +5,13 @@ at once, and kinds of blocks only where they belong. Everything that had to chan
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 
 import msgspec
 
 from trioproxy.dialects.anthropic.abilities import Abilities
 from trioproxy.dialects.anthropic.pairs import paired
+from trioproxy.dialects.names import kind_of
 from trioproxy.dialects.target import Target
 from trioproxy.errors import ProxyError
 from trioproxy.items import (
@@ -49,7 +51,8 @@ def turns(request: Request, able: Abilities, target: Target, ledger: Ledger) -> 
     messages: list[Message] = []
     for message in request.messages:
         if message.role not in _PLACES:
-            raise ProxyError(Error("invalid_request", f"messages[].role: Anthropic has no {message.role!r}", 400))
+            said = f"messages[].role: Anthropic has no {message.role[:40]!r}"
+            raise ProxyError(Error("invalid_request", said, 400))
         content = tuple(_clean(message.role, message.content, ledger))
         if message.role == "system" and (policy := target.system_messages or "hoist") != "keep":
             if content:
@@ -82,7 +85,7 @@ def _reminder(block: Block) -> Block:
 def _clean(role: str, content: Content, ledger: Ledger) -> Iterator[Block]:
     """The blocks that may stand in a turn of `role`; of their extra fields, the one Anthropic knows."""
     for block in (Text(text=content),) if isinstance(content, str) else content:
-        kind = block.kind if isinstance(block, OtherBlock) else type(block).__name__
+        kind = kind_of(block)
         if not isinstance(block, _PLACES[role]) or (isinstance(block, OtherBlock) and kind != "document"):
             ledger.note(f"messages[role={role}].content[] ({kind})", "has no place there")
         elif isinstance(block, Text):
@@ -92,7 +95,7 @@ def _clean(role: str, content: Content, ledger: Ledger) -> Iterator[Block]:
             if block.signature:
                 yield replace(block, extra={})  # and no cache mark on it (H078)
             else:
-                ledger.note("messages[].content[] (Thinking)", "not signed")
+                ledger.note("messages[].content[] (thinking)", "not signed")
         elif isinstance(block, ToolResult):
             yield _result(block, ledger)
         elif isinstance(block, ToolUse):
@@ -130,18 +133,10 @@ def _object(input: str) -> str:
 
 def _merged(messages: Iterable[Message]) -> Iterator[Message]:
     """Neighbours of one role as one turn, their blocks in order; none that is empty (H055)."""
-    last: Message | None = None
-    for message in messages:
-        if not message.content:
-            continue
-        if last and last.role == message.role:
-            last = replace(last, content=(*last.content, *message.content))
-            continue
-        if last:
-            yield last
-        last = message
-    if last:
-        yield last
+    for _, group in groupby((each for each in messages if each.content), key=lambda message: message.role):
+        first, *others = group
+        content = chain(first.content, *(each.content for each in others))
+        yield replace(first, content=tuple(content)) if others else first
 
 
 def _ended(message: Message, ledger: Ledger) -> Message:
@@ -149,7 +144,7 @@ def _ended(message: Message, ledger: Ledger) -> Message:
     content = message.content
     if not (message.role == "assistant" and isinstance(content[-1], Thinking | RedactedThinking)):
         return message
-    ledger.note("messages[].content[] (Thinking)", "nothing was said after it")
+    ledger.note("messages[].content[] (thinking)", "nothing was said after it")
     kept = len(content)
     while kept and isinstance(content[kept - 1], Thinking | RedactedThinking):
         kept -= 1

@@ -5,7 +5,6 @@ read from, in the same dialect, leaves as that frame. An error of ours is passed
 right HTTP status, or ends the stream with it.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -16,7 +15,8 @@ from trioproxy.dialects.anthropic.blocks import write_block
 from trioproxy.dialects.anthropic.events import write_event
 from trioproxy.dialects.anthropic.legal import Legal
 from trioproxy.dialects.extra import merge
-from trioproxy.dialects.peek import BAD_JSON
+from trioproxy.dialects.names import FORBIDDEN
+from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.items import (
     BlockStart,
     Error,
@@ -49,7 +49,6 @@ _USUAL: dict[type[Event], type] = {
     SignatureDelta: Thinking,
     ToolInputDelta: ToolUse,
 }
-_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _Start:
@@ -65,7 +64,7 @@ class _Start:
         if self._same:
             return changed
         id = event.id if event.id.startswith("msg_") else f"msg_{event.id}" if event.id else self._id
-        return replace(changed, id=_FORBIDDEN.sub("_", id), usage=event.usage if any_tokens(event) else self._usage)
+        return replace(changed, id=FORBIDDEN.sub("_", id), usage=event.usage if any_tokens(event) else self._usage)
 
 
 def any_tokens(event: MessageStart) -> bool:
@@ -168,7 +167,8 @@ class Fold:
         match event:
             case MessageStart():
                 message = write_event(self._start(event))["message"]
-                self._blocks += map(_Filling, message.pop("content"))
+                message.pop("content")  # what is no list of blocks is in the message too
+                self._blocks += [_Filling(dict(write_block(block))) for block in event.content]
                 self._message = message if self._message is None else merge(message, self._message)
                 self._open.clear()
             case BlockStart():
@@ -208,10 +208,11 @@ class _Filling:
     def __init__(self, start: Wire) -> None:
         self._start = start
         self._pieces: dict[str, list[str]] = {}
+        self._citations: list[Any] = []
 
     def add(self, delta: Wire) -> None:
         if delta["type"] == "citations_delta":
-            self._start["citations"] = [*(self._start.get("citations") or ()), delta.get("citation")]
+            self._citations.append(delta.get("citation"))
             return
         for key, value in delta.items():
             if key == "type":
@@ -223,7 +224,7 @@ class _Filling:
 
     @property
     def cut(self) -> bool:
-        """Whether it is a tool call whose arguments are no JSON."""
+        """Whether it is a tool call whose arguments are no JSON object."""
         try:
             self.block()
         except BAD_JSON:
@@ -232,11 +233,16 @@ class _Filling:
 
     def block(self) -> Wire:
         block = dict(self._start)
+        if self._citations:
+            cited = block.get("citations")
+            block["citations"] = [*(cited if isinstance(cited, list) else ()), *self._citations]
         for key, pieces in self._pieces.items():
             text = "".join(pieces)
             if key != "input":
                 block[key] = (block[key] if isinstance(block.get(key), str) else "") + text
             elif text:
-                msgspec.json.decode(text)  # whole, or an error: never repaired into something executable
+                value, _ = decode(text.encode())  # whole, or an error: never repaired into something executable
+                if not isinstance(value, dict):
+                    raise msgspec.ValidationError("arguments that are no object")
                 block[key] = msgspec.Raw(text.encode())
         return block

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.fold import FoldWriter
-from trioproxy.dialects.models import Model
+from trioproxy.dialects.models import LATEST, Model, read_listing
 from trioproxy.dialects.openai_chat.errors import write_error, write_error_event
 from trioproxy.dialects.openai_chat.read_request import read_request
 from trioproxy.dialects.openai_chat.reader import Reader
-from trioproxy.dialects.openai_chat.rewrite import rewrite
+from trioproxy.dialects.openai_chat.rewrite import fit, rewrite
 from trioproxy.dialects.openai_chat.write_request import write_request
 from trioproxy.dialects.openai_chat.writer import Fold, StreamWriter
-from trioproxy.dialects.peek import BAD_JSON, Peek
+from trioproxy.dialects.peek import Peek, peeked
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
 from trioproxy.ledger import Ledger
@@ -25,18 +25,12 @@ from trioproxy.stage import Exchange, Stage
 __all__ = ["OpenAIChat"]
 
 
-class _Options(msgspec.Struct):
-    include_usage: bool | None = None
-
-
 class _Peek(msgspec.Struct):
+    """What is no Boolean says nothing: `read_request` and upstreams say what is wrong with it."""
+
     model: str = ""
-    stream: bool | None = None
-    stream_options: _Options | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[dict[str, Any]]
+    stream: Any = None
+    stream_options: Any = None
 
 
 _PEEK = msgspec.json.Decoder(_Peek)
@@ -50,18 +44,17 @@ class OpenAIChat:
     beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/audio/", "/v1/images/")
 
     def peek(self, body: bytes, /) -> Peek | None:
-        try:
-            wire = _PEEK.decode(body)
-        except BAD_JSON:
+        if (wire := peeked(body, _PEEK)) is None:
             return None
         options = wire.stream_options
-        return Peek(wire.model, bool(wire.stream), bool(options and options.include_usage))
+        wanted = isinstance(options, dict) and options.get("include_usage") is True
+        return Peek(wire.model, wire.stream is True, wanted)
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
 
     def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
-        return request  # the client knows its upstream: what the two share, nobody has to change
+        return fit(request, target, ledger)
 
     def write_request(self, request: Request, target: Target, ledger: Ledger, /) -> Written:
         source = request.source
@@ -92,10 +85,7 @@ class OpenAIChat:
         return write_error_event(error, request_id)
 
     def read_models(self, body: bytes, /) -> list[Model]:
-        data = msgspec.json.decode(body, type=_Models).data
-        return [
-            Model(str(each["id"]), "", _count(each.get("created")), _context(each)) for each in data if each.get("id")
-        ]
+        return [Model(id, "", _seconds(each.get("created")), _context(each)) for id, each in read_listing(body)]
 
     def write_model(self, model: Model, /) -> bytes:
         return msgspec.json.encode(_write_model(model))
@@ -107,6 +97,12 @@ class OpenAIChat:
 
 def _count(value: object) -> int:
     return int(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def _seconds(value: object) -> int:
+    """Some tell milliseconds; what is no date even then says nothing."""
+    count = _count(value)
+    return next((each for each in (count, count // 1000) if each <= LATEST), 0)
 
 
 def _context(wire: dict[str, Any]) -> int | None:

@@ -44,7 +44,10 @@ _FINISH_REASONS: dict[str | None, str] = {
     "compaction": "length",
     "refusal": "content_filter",
 }
+_WEIGHT = 256  # bytes of an annotation besides what it says
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
+# What Anthropic tells of an answer beside its content, by the way to it.
+_BESIDE = (("context_management",), ("container",), ("usage", "server_tool_use"))
 
 
 def fault_of(event: Event) -> Error | None:
@@ -68,6 +71,8 @@ class Chat:
         self.finish = ""
         # Told all at once, at the end: the OpenAI SDK for Python fails on a second delta that has any.
         self.annotations: list[Wire] = []
+        self.held = 0
+        """About how many bytes of annotations."""
 
     def deltas(self, event: Event) -> list[Wire]:
         """The `delta` objects for an event; most have one, many none."""
@@ -86,6 +91,7 @@ class Chat:
     def _start(self, event: MessageStart) -> list[Wire]:
         self._answer = self._answer or event.id
         self._count(event.usage, {})
+        self._note(event.extra)
         # Programmatic tool calling begins messages with blocks: each is told whole.
         return [
             delta
@@ -139,17 +145,34 @@ class Chat:
         if not isinstance(citation, dict) or not isinstance(url, str):
             self._ledger.note(f"content[].{event.kind}", "openai-chat has no such thing")
             return []
-        cited = {"url": url, "title": citation.get("title") or "", "start_index": 0, "end_index": 0}
+        title = citation.get("title")
+        title = title if isinstance(title, str) else ""
+        self.held += _WEIGHT + len(url) + len(title)
+        cited = {"url": url, "title": title, "start_index": 0, "end_index": 0}
         self.annotations.append({"type": "url_citation", "url_citation": cited})
         return []
 
     def _end(self, event: MessageDelta) -> list[Wire]:
         self._count(event.usage, event.extra)
+        self._note(event.extra)
+        if event.stop_sequence:
+            self._ledger.note("stop_sequence", "openai-chat does not tell which one was met")
         if event.stop_reason:
             if event.stop_reason in _APPROXIMATED:
                 self._ledger.note("stop_reason", f"{event.stop_reason} is told as an answer cut short")
             self.finish = _FINISH_REASONS.get(event.stop_reason, "stop")
         return []
+
+    def _note(self, extra: Wire) -> None:
+        """What is told beside the content, and has anything to say."""
+        for place in (extra, extra.get("delta"), extra.get("message")) if extra else ():
+            for *within, key in _BESIDE:
+                wire = place
+                for name in within:
+                    wire = wire.get(name) if isinstance(wire, dict) else None
+                value = wire.get(key) if isinstance(wire, dict) else None
+                if any(value.values()) if isinstance(value, dict) else value:
+                    self._ledger.note(".".join([*within, key]), "openai-chat has no such thing")
 
     def _count(self, usage: Usage | None, extra: Wire) -> None:
         """Usage is cumulative, and zeros at the end say nothing (hazard H046)."""

@@ -41,6 +41,7 @@ class Delta(msgspec.Struct):
     tool_calls: list[Call] | None = None
     function_call: Function | None = None
     annotations: Any = None
+    images: Any = None  # OpenRouter
 
 
 class Choice(msgspec.Struct):
@@ -50,6 +51,7 @@ class Choice(msgspec.Struct):
     finish_reason: Any = None
     stop_reason: Any = None  # vLLM: the stop sequence that was met, or the number of a token
     matched_stop: Any = None  # SGLang: the same
+    logprobs: Any = None
 
 
 class Chunk(msgspec.Struct):
@@ -59,6 +61,8 @@ class Chunk(msgspec.Struct):
     usage: Any = None
     x_groq: Any = None
     error: Any = None
+    citations: Any = None  # Perplexity: addresses, which the text names by number
+    search_results: Any = None  # Perplexity
 
 
 # ── the usual chunk: a piece of text and nothing else ───────────────────────────────────────────────────────────────
@@ -123,13 +127,15 @@ def segments(content: Any) -> list[tuple[bool, str]]:
     return [] if content is None else [(False, msgspec.json.encode(content).decode())]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, depth: int = 16) -> str:
+    """The text in a part, or in parts within parts; no provider has more than two or three of these."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return "".join(map(_text, value))
-    if isinstance(value, dict):
-        return next((text for key in ("text", "thinking", "summary", "content") if (text := _text(value.get(key)))), "")
+    if isinstance(value, list) and depth:
+        return "".join(_text(each, depth - 1) for each in value)
+    if isinstance(value, dict) and depth:
+        texts = (_text(value.get(key), depth - 1) for key in ("text", "thinking", "summary", "content"))
+        return next(filter(None, texts), "")
     return ""
 
 

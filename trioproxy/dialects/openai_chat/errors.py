@@ -3,6 +3,8 @@
 Source: platform.openai.com/docs/guides/error-codes, and what the API sends.
 """
 
+import re
+
 import msgspec
 
 from trioproxy.items import Error, ErrorKind
@@ -24,9 +26,13 @@ _NAMES: dict[ErrorKind, tuple[str, str | None]] = {
     "internal": ("server_error", None),
 }
 
+_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
+
 
 def write_error(error: Error, request_id: str) -> bytes:
     name, code = _NAMES[error.kind]
+    if error.kind == "not_found" and _MODEL.search(error.message):
+        code = "model_not_found"  # which clients look for
     inner = {"message": error.message, "type": name, "param": None, "code": code}
     return msgspec.json.encode({"error": inner, "request_id": request_id})
 

@@ -1,11 +1,12 @@
 """Tool calls of a chat, and which of them a tool's message answers."""
 
+from collections import OrderedDict, defaultdict
 from typing import Any
 
 import msgspec
 
 from trioproxy.dialects.names import made_id
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal
 from trioproxy.dialects.peek import BAD_JSON, decode, mended
 from trioproxy.items import Block, Text, ToolUse
 
@@ -16,7 +17,8 @@ class Calls:
     """The calls that are not answered yet, of one conversation: id → the tool's name, in order."""
 
     def __init__(self) -> None:
-        self._open: dict[str, str] = {}
+        self._open = OrderedDict[str, str]()  # of which the first is found at once, however many were taken out
+        self._of_tool = defaultdict[str, OrderedDict[str, None]](OrderedDict)
 
     def read(self, wire: Wire, where: str, lost: Lost) -> list[Block]:
         """The calls of an assistant's message."""
@@ -34,17 +36,21 @@ class Calls:
         """The id of the call that a tool's message answers: as it says, by its name, or the first that is open."""
         id, name = wire.get("tool_call_id"), wire.get("name")
         if not (isinstance(id, str) and id):
-            fitting = [each for each, tool in self._open.items() if tool == name] or list(self._open)
-            id = fitting[0] if fitting else made_id("result", where)
-        self._open.pop(id, None)
+            fitting = (self._of_tool.get(name) if isinstance(name, str) else None) or self._open
+            id = next(iter(fitting), None) or made_id("result", where)
+        self._close(id)
         return id
+
+    def _close(self, id: str) -> None:
+        if (name := self._open.pop(id, None)) is not None:
+            del self._of_tool[name][id]
 
     def _call(self, call: Any, where: str, lost: Lost) -> Block:
         if not isinstance(call, dict):
             raise refusal(f"{where}: expected an object, got {named(call)}")
         if isinstance(custom := call.get("custom"), dict):
             lost.setdefault("messages[].tool_calls[type=custom]", "approximated as text: Anthropic has no custom tools")
-            return Text(text=f"[called {custom.get('name')} with]\n{custom.get('input')}")
+            return Text(text=f"[called {_text(custom, 'name')} with]\n{_text(custom, 'input')}")
         function = call.get("function")
         if not isinstance(function, dict):
             raise refusal(f"{where}.function: expected an object, got {named(function)}")
@@ -52,9 +58,13 @@ class Calls:
         if not isinstance(name, str):
             raise refusal(f"{where}.function.name: expected a string, got {named(name)}")
         input = read_arguments(function.get("arguments"), lost)
+        note_fields(call, {"id", "type", "function", "index"}, "messages[].tool_calls[]", lost)
+        note_fields(function, {"name", "arguments"}, "messages[].tool_calls[].function", lost)
         if not (isinstance(id, str) and id):
             id = made_id(where, name, input)  # the same in every turn (H130)
+        self._close(id)
         self._open[id] = name
+        self._of_tool[name][id] = None
         return ToolUse(id=id, name=name, input=input)
 
 
@@ -74,6 +84,11 @@ def read_arguments(arguments: Any, lost: Lost) -> str:
     if not isinstance(value, dict):
         return _encoded({"input": value})
     return mended(arguments.encode()).decode() if cut else arguments
+
+
+def _text(wire: Wire, key: str) -> str:
+    value = wire.get(key)
+    return value if isinstance(value, str) else _encoded(value)
 
 
 def _encoded(value: Any) -> str:

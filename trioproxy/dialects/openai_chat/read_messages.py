@@ -6,13 +6,15 @@ from typing import Any
 from trioproxy.dialects.openai_chat.read_calls import Calls
 from trioproxy.dialects.openai_chat.read_parts import cached, read_content, read_text
 from trioproxy.dialects.openai_chat.read_thinking import read_thinking
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal, shown
 from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Message, OtherBlock, Text, ToolResult, replace
 
 __all__ = ["read_messages"]
 
 System = str | tuple[Block, ...] | None
+
+_SYSTEM = ("system", "developer")
 
 
 def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Message, ...]]:
@@ -28,8 +30,10 @@ def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Messag
             message = _marked(_reader(wire, where)(wire, where, calls, lost), wire)
         except ProxyError as exc:  # for an upstream of this dialect it may be fine
             lost.refuse(exc)
-            message = Message(str(wire.get("role")), (OtherBlock(kind="message", extra=wire),))
-        _note_fields(wire, lost)
+            role = wire.get("role")
+            role = "system" if role in _SYSTEM else role if isinstance(role, str) else ""
+            message = Message(role, (OtherBlock(kind="message", extra=wire),))
+        note_fields(wire, _READ | {"name"} if wire.get("role") == "function" else _READ, "messages[]", lost)
         (front if message.role == "system" and not turns else turns).append(message)
     return _system(front), tuple(turns)
 
@@ -38,8 +42,7 @@ def _reader(wire: Wire, where: str) -> "Callable[[Wire, str, Calls, Lost], Messa
     role = wire.get("role")
     reader = _ROLES.get(role) if isinstance(role, str) else None
     if reader is None:
-        got = repr(role) if isinstance(role, str) else named(role)
-        raise refusal(f"{where}.role: expected one of {', '.join(_ROLES)}, got {got}")
+        raise refusal(f"{where}.role: expected one of {', '.join(_ROLES)}, got {shown(role)}")
     return reader
 
 
@@ -64,7 +67,7 @@ def _marked(message: Message, wire: Wire) -> Message:
 
 
 def _read_system(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
-    return Message("system", read_text(wire.get("content"), f"{where}.content"))
+    return Message("system", read_text(wire.get("content"), f"{where}.content", lost))
 
 
 def _read_user(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
@@ -75,10 +78,10 @@ def _read_assistant(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message
     content = wire.get("content")
     if isinstance(content, list):
         # Mistral's reasoning is a part of the content, and never signed.
-        thoughts = [part for part in content if isinstance(part, dict) and part.get("type") == "thinking"]
-        content = [part for part in content if part not in thoughts]
-        if thoughts:
+        said_aloud = [part for part in content if not (isinstance(part, dict) and part.get("type") == "thinking")]
+        if len(said_aloud) < len(content):
             lost.setdefault("messages[].content[].thinking", "unsigned thinking cannot go back to Anthropic")
+            content = said_aloud
     said = read_content(content, f"{where}.content", lost)
     refused = wire.get("refusal")
     before = read_thinking(wire, lost)
@@ -108,11 +111,3 @@ _ROLES: dict[str, Callable[[Wire, str, Calls, Lost], Message]] = {
 # Of a message, what is read above; and what repeats something or says nothing to a model.
 _READ = {"role", "content", "refusal", "tool_calls", "function_call", "tool_call_id", "cache_control", "id"}
 _READ |= {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"}
-_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
-
-
-def _note_fields(wire: Wire, lost: Lost) -> None:
-    for key, value in wire.items():
-        if key in _READ or value in _NOTHING or (key == "name" and wire.get("role") == "function"):
-            continue
-        lost.setdefault(f"messages[].{key[:40]}", "Anthropic has none")

@@ -5,7 +5,7 @@ A field that has no place there is noted, unless it says only what holds anyway 
 
 from typing import Any
 
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal, typed
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal, shown, typed
 from trioproxy.items import Extra
 
 __all__ = ["read_options"]
@@ -71,12 +71,10 @@ def _reasoning(wire: Wire, extra: Extra, lost: Lost) -> None:
         extra["thinking"] = {"type": "adaptive"}
         extra["output_config"] = {"effort": _EFFORTS[effort]}
     elif effort is not None:
-        lost.setdefault("reasoning_effort", f"no effort is called {str(effort)[:20]!r}")
+        lost.setdefault("reasoning_effort", f"no effort is called {shown(effort)}")
     elif reasoning.get("enabled") is True:
         extra["thinking"] = {"type": "adaptive"}
-    for key, value in reasoning.items():
-        if key not in ("effort", "max_tokens", "enabled") and value not in (None, False):
-            lost.setdefault(f"reasoning.{key[:40]}", "Anthropic has none")
+    note_fields(reasoning, ("effort", "max_tokens", "enabled"), "reasoning", lost)
     thinking = wire.get("thinking")
     if isinstance(thinking, dict) and isinstance(thinking.get("type"), str):
         extra["thinking"] = thinking  # what speaks Anthropic's own words is meant for it
@@ -90,14 +88,16 @@ def _format(wire: Wire, extra: Extra, lost: Lost) -> None:
     said = typed(wire, "response_format", lambda value: isinstance(value, dict), "an object") or {}
     kind = said.get("type")
     if kind == "json_schema":
-        outer = said.get("json_schema")
-        schema = outer.get("schema") if isinstance(outer, dict) else None
+        outer = inner if isinstance(inner := said.get("json_schema"), dict) else {}
+        schema = outer.get("schema")
         if not isinstance(schema, dict):
             raise refusal(f"response_format.json_schema.schema: expected an object, got {named(schema)}")
         extra.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+        # A name is there because OpenAI wants one; and Anthropic is always strict.
+        note_fields(outer, ("name", "schema", "strict"), "response_format.json_schema", lost)
     elif kind not in (None, "text"):
         # Without a schema Anthropic has nothing that makes JSON certain (H140).
-        lost.setdefault("response_format", f"{str(kind)[:40]} cannot be forced: only the prompt asks for it")
+        lost.setdefault("response_format", f"{shown(kind)} cannot be forced: only the prompt asks for it")
 
 
 def _number(value: Any) -> bool:

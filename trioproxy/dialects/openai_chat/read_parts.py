@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, of_type, refusal, shown
 from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Image, OtherBlock, Text
 
@@ -12,6 +12,7 @@ __all__ = ["cached", "read_content", "read_text", "text_of"]
 
 # Parameters such as `;name=a.png` or `;charset=utf-8` are tolerated and say nothing to the other side (hazard H141).
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?P<parameters>(?:;[^;,]*)*),(?P<data>.*)", re.DOTALL | re.IGNORECASE)
+_PART = "messages[].content[]"
 _MEDIA_TYPES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 
 
@@ -26,13 +27,16 @@ def read_content(content: Any, where: str, lost: Lost) -> str | tuple[Block, ...
     return tuple(_part(part, f"{where}[{index}]", lost) for index, part in enumerate(content))
 
 
-def read_text(content: Any, where: str) -> str | tuple[Block, ...]:
+def read_text(content: Any, where: str, lost: Lost) -> str | tuple[Block, ...]:
     """Content that may only be text: of system and developer messages (hazard H052)."""
-    blocks = read_content(content, where, Lost())
+    of_parts = Lost()
+    blocks = read_content(content, where, of_parts)
     for index, block in enumerate(blocks):
         if isinstance(block, Block) and not isinstance(block, Text):
             kind = block.kind if isinstance(block, OtherBlock) else "image_url"
-            raise refusal(f"{where}[{index}]: a system message can only be text, got {kind!r}")
+            raise refusal(f"{where}[{index}]: a system message can only be text, got {shown(kind)}")
+    for path, reason in of_parts.items():
+        lost.setdefault(path, reason)
     return blocks
 
 
@@ -56,7 +60,7 @@ def _part(part: Any, where: str, lost: Lost) -> Block:
     except ProxyError as exc:
         lost.refuse(exc)
         wire = part if isinstance(part, dict) else {"value": part}
-        return OtherBlock(kind=str(wire.get("type")), extra=wire)
+        return OtherBlock(kind=kind if isinstance(kind := wire.get("type"), str) else "", extra=wire)
 
 
 def _read_part(part: Any, where: str, lost: Lost) -> Block:
@@ -68,8 +72,10 @@ def _read_part(part: Any, where: str, lost: Lost) -> Block:
     reader = _PARTS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         reason = _REFUSED.get(kind) if isinstance(kind, str) else None
-        raise refusal(f"{where}: {reason or f'a part of type {kind!r} cannot be passed on to this upstream'}")
-    return reader(part, where, lost)
+        raise refusal(f"{where}: {reason or f'a part {of_type(part)} cannot be passed on to this upstream'}")
+    block = reader(part, where, lost)
+    note_fields(part, {"type", "cache_control", "document_name", str(kind)}, _PART, lost)
+    return block
 
 
 def _read_image(part: Wire, where: str, lost: Lost) -> Block:
@@ -78,13 +84,14 @@ def _read_image(part: Wire, where: str, lost: Lost) -> Block:
     if not isinstance(image, dict):
         raise refusal(f"{where}.image_url: expected an object with a url, got {named(image)}")
     if image.get("detail") not in (None, "auto"):
-        lost.setdefault("messages[].content[].image_url.detail", "Anthropic has none")
+        lost.setdefault(f"{_PART}.image_url.detail", "Anthropic has none")
+    note_fields(image, {"url", "detail"}, f"{_PART}.image_url", lost)
     url = text_of(image, "url", f"{where}.image_url")
     if url.startswith(("http://", "https://")):
         return Image(url=url, extra=cached(part))
     media_type, data = _inline(url, f"{where}.image_url.url")
     if not media_type.startswith("image/"):
-        raise refusal(f"{where}.image_url.url: expected an image, got {media_type or 'data without a media type'}")
+        raise refusal(f"{where}.image_url.url: expected an image, got {media_type[:40] or 'data without a media type'}")
     return Image(media_type=media_type, data=data, extra=cached(part))
 
 
@@ -94,6 +101,7 @@ def _read_file(part: Wire, where: str, lost: Lost) -> Block:
         raise refusal(f"{where}.file: expected an object, got {named(file)}")
     if file.get("file_data") is None and file.get("file_id") is not None:
         raise refusal(f"{where}.file.file_id: the file is not at this upstream; send its content as file_data")
+    note_fields(file, {"file_data", "filename", "file_id"}, f"{_PART}.file", lost)
     url = text_of(file, "file_data", f"{where}.file")
     if url.startswith(("http://", "https://")):
         source = {"type": "url", "url": url}
@@ -102,7 +110,8 @@ def _read_file(part: Wire, where: str, lost: Lost) -> Block:
         if media_type.startswith("image/"):
             return Image(media_type=media_type, data=data, extra=cached(part))
         if media_type != "application/pdf":
-            raise refusal(f"{where}.file: only PDF files and images can be passed on, got {media_type or 'no type'}")
+            got = media_type[:40] or "no type"
+            raise refusal(f"{where}.file: only PDF files and images can be passed on, got {got}")
         source = {"type": "base64", "media_type": media_type, "data": data}
     return _document(source, file.get("filename"), part)
 
@@ -111,7 +120,7 @@ def _read_document_url(part: Wire, where: str, lost: Lost) -> Block:
     """Mistral's way of giving a PDF."""
     url = text_of(part, "document_url", where)
     if not url.startswith(("http://", "https://")):
-        return _read_file({"file": {"file_data": url}, **part}, where, lost)
+        return _read_file(part | {"file": {"file_data": url}}, where, lost)
     return _document({"type": "url", "url": url}, part.get("document_name"), part)
 
 
@@ -126,7 +135,7 @@ def _inline(url: str, where: str) -> tuple[str, str]:
     """A data URL's media type, and its data in base64."""
     match = _DATA_URL.fullmatch(url)
     if not match or ";base64" not in match["parameters"].lower():
-        raise refusal(f"{where}: expected an http(s) URL or a data URL in base64, got {url[:30]!r}…")
+        raise refusal(f"{where}: expected an http(s) URL or a data URL in base64, got {shown(url)}")
     media_type = match["type"].lower()
     return _MEDIA_TYPES.get(media_type, media_type), match["data"]
 

@@ -36,7 +36,10 @@ def read_request(body: bytes) -> Request:
     lost = Lost()
     if cut:
         lost["*"] = "lone surrogates in strings were replaced with U+FFFD: they are no text"
-    request = _read(model, messages, bool(stream), wire, lost)
+    try:
+        request = _read(model, messages, bool(stream), wire, lost)
+    except RecursionError as exc:
+        raise refusal("the request is nested too deeply") from exc
     refused = [Loss("messages[]", lost.refused, fatal=True)] if lost.refused else []
     request = replace(request, unsaid=(*refused, *(Loss(path, reason) for path, reason in lost.items())))
     return replace(request, source=Source("openai-chat", wire, request))

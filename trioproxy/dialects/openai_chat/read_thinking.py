@@ -4,7 +4,7 @@ Anthropic takes back only what it signed (hazards H074, H075); all else, and the
 noted as lost. The signed blocks win over the same text beside them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trioproxy.dialects.openai_chat.told import Lost, Wire
@@ -17,12 +17,16 @@ _UNSIGNED = "unsigned thinking cannot go back to Anthropic"
 
 def read_thinking(wire: Wire, lost: Lost) -> tuple[Block, ...]:
     """The blocks that an assistant's message must begin with."""
-    blocks = tuple(_blocks(wire.get("thinking_blocks"))) or tuple(_details(wire.get("reasoning_details")))
-    if not blocks:
-        for key in ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning"):
-            if wire.get(key):
+    for key, read in _SIGNED.items():
+        thoughts = tuple(read(wire.get(key)))
+        if blocks := tuple(block for block in thoughts if block):
+            if len(blocks) < len(thoughts):
                 lost.setdefault(f"messages[].{key}", _UNSIGNED)
-    return blocks
+            return blocks
+    for key in (*_SIGNED, "reasoning_content", "reasoning"):
+        if wire.get(key):
+            lost.setdefault(f"messages[].{key}", _UNSIGNED)
+    return ()
 
 
 def _objects(value: Any) -> Iterator[Wire]:
@@ -35,25 +39,37 @@ def _text(wire: Wire, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _blocks(value: Any) -> Iterator[Block]:
-    """LiteLLM's field: Anthropic's own blocks."""
+def _blocks(value: Any) -> Iterator[Block | None]:
+    """LiteLLM's field: Anthropic's own blocks. None stands for one that was not signed."""
     for wire in _objects(value):
         if wire.get("type") == "thinking" and _text(wire, "signature"):
             yield Thinking(thinking=_text(wire, "thinking"), signature=_text(wire, "signature"))
         elif wire.get("type") == "redacted_thinking" and _text(wire, "data"):
             yield RedactedThinking(data=_text(wire, "data"))
+        else:
+            yield None
 
 
-def _details(value: Any) -> Iterator[Block]:
+def _details(value: Any) -> Iterator[Block | None]:
     """OpenRouter's field. A client may have kept it in the pieces it was streamed in: the signature ends a block."""
     thinking = ""
     for wire in _objects(value):
         if wire.get("format") != "anthropic-claude-v1":
-            continue  # another vendor's (H075)
-        if wire.get("type") == "reasoning.text":
+            yield None  # another vendor's (H075)
+        elif wire.get("type") == "reasoning.text":
             thinking += _text(wire, "text")
             if signature := _text(wire, "signature"):
                 yield Thinking(thinking=thinking, signature=signature)
                 thinking = ""
         elif wire.get("type") == "reasoning.encrypted" and _text(wire, "data"):
             yield RedactedThinking(data=_text(wire, "data"))
+        else:
+            yield None
+    if thinking:
+        yield None
+
+
+_SIGNED: dict[str, Callable[[Any], Iterator[Block | None]]] = {
+    "thinking_blocks": _blocks,
+    "reasoning_details": _details,
+}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trioproxy.dialects.openai_chat.read_parts import cached
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, refusal
+from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal, shown
 from trioproxy.items import Extra
 
 __all__ = ["read_tool_choice", "read_tools"]
@@ -34,7 +34,8 @@ def _read_tool(tool: Any, where: str, lost: Lost) -> Extra | None:
         raise refusal(f"{where}: expected an object, got {named(tool)}")
     kind = tool.get("type")
     if kind not in (None, "function"):
-        lost.setdefault(f"tools[type={str(kind)[:40]}]", "runs at the provider the client meant, not here")
+        path = f"tools[type={kind if isinstance(kind, str) else named(kind)}]"
+        lost.setdefault(path, "runs at the provider the client meant, not here")
         return None
     function = tool.get("function", tool)  # Cursor sends the flat shape of Responses (H150h)
     if not isinstance(function, dict):
@@ -46,10 +47,18 @@ def _read_tool(tool: Any, where: str, lost: Lost) -> Extra | None:
     read: Extra = {"name": name}
     if isinstance(description := function.get("description"), str) and description:
         read["description"] = description
+    elif description:
+        lost.setdefault("tools[].function.description", f"expected a string, got {named(description)}")
     read["input_schema"] = _schema(function.get("parameters"), f"{where}.function.parameters")
     if function.get("strict") is True:
         read["strict"] = True
+    if function is not tool:
+        note_fields(tool, {"type", "function", "cache_control"}, "tools[]", lost)
+    note_fields(function, _FUNCTION, "tools[].function", lost)
     return read | cached(tool)
+
+
+_FUNCTION = {"name", "description", "parameters", "strict", "type", "cache_control"}  # the last two of the flat shape
 
 
 def _schema(parameters: Any, where: str) -> Wire:
@@ -83,7 +92,7 @@ def read_tool_choice(wire: Wire, tools: Tools, lost: Lost) -> tuple[Tools, Extra
     else:
         choice = _choice(said)
     if choice and choice["type"] == "tool" and choice["name"] not in {tool["name"] for tool in tools}:
-        lost.setdefault("tool_choice", f"there is no tool {choice['name']!r} to choose")
+        lost.setdefault("tool_choice", f"there is no tool {shown(choice['name'])} to choose")
         choice = {"type": "auto"}
     if wire.get("parallel_tool_calls") is False:
         choice = choice or {"type": "auto"}
@@ -112,8 +121,8 @@ def _choice(said: Any) -> Extra | None:
             return {"type": "tool", "name": name}
         if isinstance(kind := said.get("type"), str) and kind in _MODES:
             return {"type": _MODES[kind]}
-    got = repr(said)[:60] if isinstance(said, str | dict) else named(said)
-    raise refusal(f'tool_choice: expected "auto", "none", "required" or a function with its name, got {got}')
+    expected = '"auto", "none", "required" or a function with its name'
+    raise refusal(f"tool_choice: expected {expected}, got {shown(said)}")
 
 
 def _name(wire: Any) -> str | None:

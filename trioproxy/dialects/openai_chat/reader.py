@@ -77,7 +77,9 @@ class Reader(Stage[Frame, Event]):
         self._block: int | None = None  # the open block of text or reasoning
         self._thinks = False  # which of them it is
         self._next = 0  # the next block's index
-        self._blank = ""  # reasoning that is all white space so far
+        self._blank: list[str] = []  # reasoning that is all white space so far
+        self._blanks = 0  # characters of it
+        self._limit = exchange.event_limit
         self._finish = ""
         self._stops = _stops(exchange)
         self._met: str | None = None  # the one of these that ended the answer
@@ -130,7 +132,10 @@ class Reader(Stage[Frame, Event]):
             yield from self._odd(frame, exc)
             return
         if chunk.error or not chunk.choices:
-            wire = msgspec.json.decode(frame.data)
+            try:
+                wire = msgspec.json.decode(frame.data)
+            except BAD_JSON:  # in a field that nobody asked for
+                wire = {"error": chunk.error}
             if chunk.choices is None and not is_error(wire) and not isinstance(chunk.usage, dict):
                 if frame.whole and not self._same:
                     yield Error("upstream", "the upstream answered with JSON that is no chat completion", 502)
@@ -171,17 +176,24 @@ class Reader(Stage[Frame, Event]):
             self._calls.answer = str(chunk.id or "")
             yield MessageStart(self._calls.answer, str(chunk.model or ""))
         finished = bool(self._finish)
+        if chunk.citations or chunk.search_results:
+            field = "citations" if chunk.citations else "search_results"
+            self._ledger.note(field, "pages that the text names by number")
         for choice in choices:
             if choice.index in (0, None, "0"):
                 yield from self._choice(choice, whole=whole)
+            else:
+                self._ledger.note("choices[]", "of several answers only the first is told")
         if usage and finished and not whole:
             yield MessageDelta(usage=self._usage, extra=self._thought())
 
     def _choice(self, choice: Choice, *, whole: bool) -> Iterator[Event]:
         # Perplexity gives both: in a stream all so far beside the piece, in a whole body an empty piece beside all.
         delta = (choice.message or choice.delta) if whole else (choice.delta or choice.message)
+        if choice.logprobs:
+            self._ledger.note("choices[].logprobs", "anthropic has none")
         if delta is not None:
-            yield from self._delta(delta)
+            yield from self._delta(delta, whole=whole)
         reason = choice.finish_reason
         if not reason:
             return
@@ -198,13 +210,17 @@ class Reader(Stage[Frame, Event]):
             yield event
         yield self._message_delta()
 
-    def _delta(self, delta: Delta) -> Iterator[Event]:
+    def _delta(self, delta: Delta, *, whole: bool) -> Iterator[Event]:
         """Reasoning before text before calls: that is the order in which a model makes them (hazard H011)."""
         if reasoning := reasoning_of(delta):
             yield from self._say(reasoning, thinks=True)
         if delta.content:
             for thinks, text in segments(delta.content):
                 yield from self._say(text, thinks=thinks)
+            if isinstance(delta.content, list) and any(map(_is_picture, delta.content)):
+                self._ledger.note("choices[].message.content[].image_url", "anthropic's models give no pictures")
+        if delta.images:
+            self._ledger.note("choices[].message.images", "anthropic's models give no pictures")
         if delta.audio and (transcript := _inner(delta.audio, "transcript")):
             self._ledger.note("choices[].message.audio", "only its transcript is said")
             if not delta.content:  # some say it in both places
@@ -215,22 +231,32 @@ class Reader(Stage[Frame, Event]):
             yield from self._annotations(delta.annotations)
         if delta.reasoning_details and _signed(delta.reasoning_details):
             self._ledger.note("choices[].message.reasoning_details", "signed or encrypted reasoning of another vendor")
-        calls = list(delta.tool_calls or ())
-        if delta.function_call is not None:
-            calls.append(Call(index=0, function=delta.function_call))
-        for call in calls:
+        if delta.tool_calls or delta.function_call is not None:
+            yield from self._made(delta, whole=whole)
+
+    def _made(self, delta: Delta, *, whole: bool) -> Iterator[Event]:
+        """The tool calls, or pieces of them."""
+        calls = delta.tool_calls or []
+        # A whole body's calls are each one of their own; of a stream's pieces `Calls` has to find out.
+        begun = [True] * len(calls) if whole else self._calls.begun(calls)
+        for place, (call, begins) in enumerate(zip(calls, begun, strict=True)):
             if call.function is None and call.custom is not None:
                 self._ledger.note("choices[].message.tool_calls[].custom", "a call of a tool that is no function")
                 continue
-            yield from self._call(call)
+            yield from self._call(msgspec.structs.replace(call, index=place) if whole else call, begins=begins)
+        if delta.function_call is not None:
+            yield from self._call(Call(index=0, function=delta.function_call))
 
     def _say(self, text: str, *, thinks: bool) -> Iterator[Event]:
         if thinks and not (self._block is not None and self._thinks):
             # White space alone begins no block of reasoning (hazard H091).
-            text = self._blank + text
-            self._blank = "" if text.strip() else text
-            if self._blank:
+            if not text.strip():
+                self._blank.append(text)
+                self._blanks += len(text)
+                if self._blanks > self._limit:
+                    yield self._too_large("white space")
                 return
+            text = "".join([*self._blank, text])
         if not text:
             return
         if self._block is None or self._thinks != thinks:
@@ -261,21 +287,29 @@ class Reader(Stage[Frame, Event]):
             }
             yield OtherDelta(self._block, "citations_delta", {"delta": {"citation": citation}})
 
-    def _call(self, call: Call) -> Iterator[Event]:
+    def _call(self, call: Call, *, begins: bool = False) -> Iterator[Event]:
         yield from self._close_block()
-        for event in self._calls.feed(call, self._next):
+        for event in self._calls.feed(call, self._next, begins=begins):
             self._next += isinstance(event, BlockStart)
             yield event
+        if self._calls.held > self._limit:
+            yield self._too_large("tool calls")
+
+    def _too_large(self, what: str) -> Error:
+        self._done = True
+        return Error("upstream", f"the upstream sent more than {self._limit} bytes of {what}", 502)
 
     def _close_block(self) -> Iterator[Event]:
-        self._blank = ""
+        self._blank, self._blanks = [], 0
         if self._block is not None:
             yield BlockStop(self._block)
             self._block = None
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _message_delta(self) -> MessageDelta:
+    @property
+    def _reason(self) -> str:
+        """The stop_reason."""
         reason = _STOP_REASONS.get(self._finish)
         if reason is None and self._finish:
             self._ledger.note("choices[].finish_reason", "one nobody knows, taken for a stop")
@@ -284,6 +318,10 @@ class Reader(Stage[Frame, Event]):
             reason = "tool_use" if self._calls else "end_turn"
             if self._met is not None and (not self._calls or self._calls.cut):
                 reason = "stop_sequence"  # a call that it cut must not look whole
+        return reason
+
+    def _message_delta(self) -> MessageDelta:
+        reason = self._reason
         met = self._met if reason == "stop_sequence" else None
         return MessageDelta(reason, met, self._usage, self._thought())
 
@@ -295,15 +333,8 @@ class Reader(Stage[Frame, Event]):
     def _finished(self) -> Iterator[Event]:
         """The answer is over: [DONE], or the end of a body or of a stream that said its reason."""
         self._done = True
-        if not self._begun or (not self._finish and self._calls.cut):
-            # [DONE] and no reason: a call in pieces must not pass for a whole one (hazard H109).
-            got = "in the middle of a tool's arguments" if self._begun else "before any answer"
-            self._fault = Error("upstream", f"the upstream's answer ended {got}", 502)
-            yield self._fault
-            return
-        if self._calls.nameless and not self._same:
-            self._fault = Error("upstream", "the upstream called a tool without saying which", 502)
-            yield self._fault
+        if fault := self._fault():
+            yield Error("upstream", fault, 502)
             return
         yield from self._close_block()
         for event in self._calls.settle(self._next, last=True):
@@ -312,6 +343,20 @@ class Reader(Stage[Frame, Event]):
         if not self._finish:
             yield self._message_delta()
         yield MessageStop()
+
+    def _fault(self) -> str:
+        """Why the answer cannot end as it is; empty if it can."""
+        if not self._begun:
+            return "the upstream's answer ended before any answer"
+        if not self._finish and self._calls.cut:
+            # [DONE] and no reason: a call in pieces must not pass for a whole one (hazard H109).
+            return "the upstream's answer ended in the middle of a tool's arguments"
+        if self._same:
+            return ""
+        if self._calls.nameless:
+            return "the upstream called a tool without saying which"
+        # A call is cut where the limit of tokens or a stop sequence says so; never where it is to be made.
+        return self._calls.fault if self._reason in ("end_turn", "tool_use") else ""
 
 
 def _stops(exchange: Exchange) -> list[Any]:
@@ -326,3 +371,7 @@ def _inner(value: Any, key: str) -> Any:
 
 def _signed(details: Any) -> bool:
     return isinstance(details, list) and any(_inner(each, "signature") or _inner(each, "data") for each in details)
+
+
+def _is_picture(part: Any) -> bool:
+    return isinstance(_inner(part, "type"), str) and "image" in part["type"]

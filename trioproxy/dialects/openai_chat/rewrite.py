@@ -4,10 +4,13 @@ Nothing is merged, paired or repaired here: the client knows its upstream. A mes
 object that came, whatever is in it.
 """
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
+from trioproxy.dialects.openai_chat.hosts import ways_of
+from trioproxy.dialects.openai_chat.told import refusal
 from trioproxy.dialects.openai_chat.write_content import texts, write_parts
 from trioproxy.dialects.openai_chat.write_request import write_request
 from trioproxy.dialects.patch import patched
@@ -15,32 +18,75 @@ from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Block, Message, OtherBlock, Request, Source, Text, ToolResult, ToolUse, replace
 from trioproxy.ledger import Ledger
 
-__all__ = ["rewrite"]
+__all__ = ["fit", "rewrite"]
 
 Wire = dict[str, Any]  # a JSON object of the body; `Any` because what is inside came from the client
 
 _SYSTEM = ("system", "developer")
+_LIMITS = ("max_completion_tokens", "max_tokens")  # the newer name counts (H133)
+
+
+def fit(request: Request, target: Target, ledger: Ledger) -> Request:
+    """The request with the limit of `target` (H134); all else the client knows of its upstream."""
+    most, said = target.max_tokens, request.max_tokens
+    if most is None or (said is not None and said <= most):
+        return request
+    if said is not None:
+        ledger.note("max_tokens", f"lowered from {said} to {most}, the most this upstream answers")
+    return replace(request, max_tokens=most)
 
 
 def rewrite(request: Request, source: Source, target: Target) -> Written:
     """The body for `request`, which was made of `source`. Raises `ProxyError` for what cannot be said."""
+    try:
+        return _rewritten(request, source, target)
+    except RecursionError as exc:
+        raise refusal("the request is nested too deeply") from exc
+
+
+def _rewritten(request: Request, source: Source, target: Target) -> Written:
     wire = patched(source.wire, _beside(source.request, target), _beside(request, target))
+    if request.max_tokens != source.request.max_tokens:
+        wire = _limited(wire, request.max_tokens, ways_of(target, request.model).limit)
     messages = source.wire["messages"]
     begun = next((index for index, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
     front = messages[:begun]
     if request.system != source.request.system:
         role = front[0]["role"] if front else "system"
-        front = [{"role": role, "content": _text(request.system)}] if request.system else []
+        front = _leading(request.system, role)
     turns = _aligned(messages[begun:], source.request.messages, request.messages)
     return Written(msgspec.json.encode(wire | {"messages": front + turns}))
 
 
 def _beside(request: Request, target: Target) -> Wire:
-    """What the request says beside its messages."""
-    alone = replace(request, system=None, messages=(), unsaid=())
+    """What the request says beside its messages and its limit."""
+    alone = replace(request, system=None, messages=(), max_tokens=None, unsaid=())
     wire: Wire = msgspec.json.decode(write_request(alone, target, Ledger()).body)
     del wire["messages"]
     return wire
+
+
+def _limited(wire: Wire, limit: int | None, default: str) -> Wire:
+    """With another limit, under the one name that the client gave it."""
+    name = next((each for each in _LIMITS if wire.get(each) is not None), default)
+    kept = {key: value for key, value in wire.items() if key not in _LIMITS or (key == name and limit is not None)}
+    return kept if limit is None else kept | {name: limit}
+
+
+def _leading(system: str | tuple[Block, ...] | None, role: str) -> list[Wire]:
+    """What is said in front; what could not be read of it, as the very messages that came."""
+    if isinstance(system, str):
+        return [{"role": role, "content": system}] if system else []
+    wires: list[Wire] = []
+    for unread, group in groupby(system or (), key=_is_unread):
+        blocks = tuple(group)
+        wires += [block.extra for block in blocks] if unread else [{"role": role, "content": _text(blocks)}]
+    return wires
+
+
+def _is_unread(block: Block) -> bool:
+    """Whether it is a whole message that only its upstream may be able to read."""
+    return isinstance(block, OtherBlock) and block.kind == "message"
 
 
 def _aligned(wire: list[Wire], before: tuple[Message, ...], after: tuple[Message, ...]) -> list[Wire]:
@@ -75,8 +121,8 @@ def _plain(message: Message) -> list[Wire]:
     """A message as chat has it: the results of tools each for itself, and then what else it says."""
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
-    if (first := next(iter(message.content), None)) and isinstance(first, OtherBlock) and first.kind == "message":
-        return [first.extra]  # one that could not be read
+    if message.content and _is_unread(message.content[0]):
+        return [message.content[0].extra]
     results = [block for block in message.content if isinstance(block, ToolResult)]
     calls = [_call(block) for block in message.content if isinstance(block, ToolUse)]
     said = [block for block in message.content if isinstance(block, Text) or message.role == "user"]

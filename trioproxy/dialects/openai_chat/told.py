@@ -1,14 +1,16 @@
 """How the readers of a request tell what they could not take: as a loss, or as an error that names the culprit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from trioproxy.errors import ProxyError
 from trioproxy.items import Error
 
-__all__ = ["Lost", "Wire", "named", "refusal", "typed"]
+__all__ = ["Lost", "Wire", "named", "note_fields", "of_type", "refusal", "shown", "typed"]
 
 Wire = dict[str, Any]  # a JSON object as it came; `Any` because its inside is the client's
+_SHOWN = 40  # characters of what the client wrote
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 class Lost(dict[str, str]):
@@ -34,6 +36,28 @@ _NAMES: dict[type, str] = {
 def named(value: Any) -> str:
     """What kind of JSON a value is, with its article."""
     return _NAMES[type(value)]
+
+
+def shown(value: Any) -> str:
+    """A value of the client's as it can be told: of a text its beginning, of all else what kind of JSON it is."""
+    if not isinstance(value, str):
+        return named(value)
+    text = repr(value[:_SHOWN])
+    return text if len(value) <= _SHOWN and len(text) <= _SHOWN + 2 else f"{text[:_SHOWN]}…"
+
+
+def of_type(wire: Any) -> str:
+    """Which object it is that cannot be taken: `of type 'x'`, if it says one."""
+    if not isinstance(wire, dict):
+        return f"that is {named(wire)}"
+    return "without a type" if wire.get("type") is None else f"of type {shown(wire['type'])}"
+
+
+def note_fields(wire: Wire, read: Collection[str], path: str, lost: Lost) -> None:
+    """Note the fields of `wire`, an object at `path`, that are not `read` and say anything to a model."""
+    for key, value in wire.items():
+        if key not in read and value not in _NOTHING:
+            lost.setdefault(f"{path}.{key[:_SHOWN]}", "Anthropic has none")
 
 
 def refusal(message: str) -> ProxyError:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from trioproxy.dialects.names import kind_of
 from trioproxy.dialects.openai_chat.hosts import Ways
+from trioproxy.dialects.openai_chat.told import of_type, refusal, shown
 from trioproxy.errors import ProxyError
-from trioproxy.items import Block, Error, Image, OtherBlock, Text
+from trioproxy.items import Block, Image, OtherBlock, Text
 from trioproxy.ledger import Ledger
 
 __all__ = ["NO_FIELD", "data_url", "drop", "joined", "refused", "texts", "write_parts"]
@@ -26,7 +28,7 @@ def drop(ledger: Ledger, path: str, fields: Wire) -> None:
 def refused(what: str) -> ProxyError:
     """What can neither be said in Chat Completions nor left out (H142)."""
     hint = "send text, an image, or a PDF in base64, or route this model to an upstream that speaks anthropic"
-    return ProxyError(Error("invalid_request", f"{what} cannot be sent to this openai-chat upstream: {hint}", 400))
+    return refusal(f"{what} cannot be sent to this openai-chat upstream: {hint}")
 
 
 def data_url(media_type: str, data: str) -> str:
@@ -44,8 +46,7 @@ def write_parts(block: Block, path: str, ledger: Ledger) -> list[Wire]:
         return _image(block.url or data_url(block.media_type, block.data))
     write = _OTHERS.get(block.kind) if isinstance(block, OtherBlock) else None
     if not isinstance(block, OtherBlock) or write is None:
-        kind = block.kind if isinstance(block, OtherBlock) else type(block).__name__
-        raise refused(f"a content block of type {kind!r} in a message of the user")
+        raise refused(f"a content block of type {shown(kind_of(block))} in a message of the user")
     return write(block.extra, path, ledger)
 
 
@@ -86,7 +87,7 @@ def _write_document(wire: Wire, path: str, ledger: Ledger) -> list[Wire]:
         case {"type": "content", "content": [*inner]}:
             heading = _text("\n\n".join([*about, ""])) if about else []
             return heading + [part for each in inner for part in _write_inner(each)]
-    raise refused(f"a document with a source of type {_type_of(source)!r}")
+    raise refused(f"a document with a source {of_type(source)}")
 
 
 def _write_inner(wire: Any) -> list[Wire]:
@@ -98,7 +99,7 @@ def _write_inner(wire: Any) -> list[Wire]:
             return _image(data_url(media_type, data))
         case {"type": "image", "source": {"type": "url", "url": str(url)}}:
             return _image(url)
-    raise refused(f"a block of type {_type_of(wire)!r} inside another")
+    raise refused(f"a block {of_type(wire)} inside another")
 
 
 def _write_search_result(wire: Wire, path: str, ledger: Ledger) -> list[Wire]:
@@ -115,11 +116,7 @@ def _write_reference(wire: Wire, path: str, ledger: Ledger) -> list[Wire]:
 
 
 def _refuse_source(wire: Wire, path: str, ledger: Ledger) -> list[Wire]:
-    raise refused(f"an image with a source of type {_type_of(wire.get('source'))!r}")
-
-
-def _type_of(wire: Any) -> object:
-    return wire.get("type") if isinstance(wire, dict) else wire
+    raise refused(f"an image with a source {of_type(wire.get('source'))}")
 
 
 _OTHERS: dict[str, Callable[[Wire, str, Ledger], list[Wire]]] = {

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from trioproxy.dialects.names import Names, restored_id
+from trioproxy.dialects.names import Names, kind_of, restored_id
 from trioproxy.dialects.openai_chat.hosts import Ways
+from trioproxy.dialects.openai_chat.told import refusal, shown
 from trioproxy.dialects.openai_chat.write_content import drop, joined, refused, texts, write_parts
 from trioproxy.items import Block, Message, OtherBlock, RedactedThinking, Request, Text, Thinking, ToolResult, ToolUse
 from trioproxy.ledger import Ledger
@@ -22,6 +23,7 @@ from trioproxy.ledger import Ledger
 __all__ = ["write_messages"]
 
 Wire = dict[str, Any]  # a message as it goes out
+Content = str | list[Wire]  # of one
 
 _BLOCK = "messages[].content[]"
 _SYSTEM = {"system", "developer"}
@@ -48,9 +50,12 @@ class _Writer:
         self._ways, self._names, self._ledger = ways, names, ledger
         self._messages: list[Wire] = []
         self._calls: dict[str, str] = {}  # of the assistant's last turn: id → name of the tool
+        self._merged: list[tuple[Wire, list[Content]]] = []  # the user's messages that several were made
         self.head: list[str] = []  # what the leading system message says
 
     def finished(self, postscript: str) -> list[Wire]:
+        for message, contents in self._merged:
+            message["content"] = _all(contents)
         if all(message["role"] == "system" for message in self._messages):
             self._messages.append({"role": "user", "content": "."})  # H053: chat templates want a user
             self._ledger.note("messages", 'nothing was said: "." is sent')
@@ -104,11 +109,8 @@ class _Writer:
             pass  # its signature means nothing to others
         elif isinstance(block, Thinking | RedactedThinking):
             self._ledger.note(f"{_BLOCK}.thinking", "this host does not take thinking back")
-        elif isinstance(block, OtherBlock):
-            if not _spoken(block):
-                self._ledger.note(f"{_BLOCK}.type={block.kind}", "an assistant's message cannot have it")
-        else:
-            self._ledger.note(f"{_BLOCK}.type={type(block).__name__}", "an assistant's message cannot have it")
+        elif not _spoken(block):
+            self._ledger.note(f"{_BLOCK}.type={kind_of(block)}", "an assistant's message cannot have it")
 
     # ── the others' ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,19 +137,19 @@ class _Writer:
                 if block.tool_use_id in results:
                     self._ledger.note(f"{_BLOCK}.tool_use_id", "several results of one call: the last is sent")
                 results[block.tool_use_id] = block
-        shown: list[Wire] = []
+        after: list[Wire] = []
         # In the order of the calls: some chat templates print no ids, and Claude Code sends what is done first, first.
         for id, name in calls.items():
             if id in results:
-                content = texts(self._result(results[id], name, shown))
+                content = texts(self._result(results[id], name, after))
             else:  # H070
                 self._ledger.note(f"{_BLOCK}.type=tool_use", "a call without a result is answered as interrupted")
                 content = "[no result: the call was interrupted]"
             self._messages.append({"role": "tool", "tool_call_id": self._id(id), "content": content})
-        return shown
+        return after
 
-    def _result(self, result: ToolResult, name: str, shown: list[Wire]) -> list[Wire]:
-        """The text parts of a result. Its pictures and files go to `shown`, each under a title (H062)."""
+    def _result(self, result: ToolResult, name: str, after: list[Wire]) -> list[Wire]:
+        """The text parts of a result. Its pictures and files go to `after`, each behind a title (H062)."""
         drop(self._ledger, _BLOCK, result.extra)
         said: list[Wire] = [_text("[tool error] ")] if result.is_error else []  # H061
         for block in _blocks_of(result.content):
@@ -157,9 +159,9 @@ class _Writer:
                     continue
                 self._ledger.note(f"{_BLOCK}.content[]", "pictures and files follow in a message of the user")
                 kind = "file" if part["type"] == "file" else "image"
-                number = 1 + sum(part["type"] != "text" for part in shown)
+                number = 1 + len(after) // 2
                 said.append(_text(("\n" if said else "") + f"[{kind} {number}: see the next message]"))
-                shown += [_text(f"[{kind} {number}, from the result of {name}]"), part]
+                after += [_text(f"[{kind} {number}, from the result of {name}]"), part]
         return said
 
     def _said(self, block: Block, calls: dict[str, str]) -> Iterable[Wire]:
@@ -169,8 +171,8 @@ class _Writer:
         if block.tool_use_id in calls:
             return ()
         self._ledger.note(f"{_BLOCK}.type=tool_result", "its call is not in the turn before: sent as the user's text")
-        shown: list[Wire] = []
-        return [_text("[result of an earlier tool call]\n"), *self._result(block, "a tool", shown), *shown]
+        after: list[Wire] = []
+        return [_text("[result of an earlier tool call]\n"), *self._result(block, "a tool", after), *after]
 
     def _user(self, parts: list[Wire]) -> None:
         content = joined(parts, self._ways)
@@ -178,7 +180,9 @@ class _Writer:
             return
         last: Wire = self._messages[-1] if self._messages else {"role": ""}
         if last["role"] == "user" and self._ways.alternate:  # H055
-            last["content"] = _both(last["content"], content)
+            if not self._merged or self._merged[-1][0] is not last:
+                self._merged.append((last, [last["content"]]))
+            self._merged[-1][1].append(content)
             return
         if last["role"] == "tool" and self._ways.bridge:
             self._messages.append({"role": "assistant", "content": "Done."})
@@ -216,16 +220,17 @@ def _text(text: str) -> Wire:
     return {"type": "text", "text": text}
 
 
-def _both(one: str | list[Wire], other: str | list[Wire]) -> str | list[Wire]:
-    """The content of two messages as that of one."""
-    if isinstance(one, str) and isinstance(other, str):
-        return f"{one}\n\n{other}"
-    return [part for each in (one, other) for part in ([_text(each)] if isinstance(each, str) else each)]
+def _all(contents: list[Content]) -> Content:
+    """The content of several messages as that of one."""
+    said = [each for each in contents if isinstance(each, str)]
+    if len(said) == len(contents):
+        return "\n\n".join(said)
+    return [part for each in contents for part in ([_text(each)] if isinstance(each, str) else each)]
 
 
 def _checked(message: Message, ledger: Ledger) -> Message:
     if message.role not in {"user", "assistant", *_SYSTEM}:
-        raise refused(f"a message of the role {message.role!r} (there are user, assistant and system)")
+        raise refusal(f"messages[].role: expected user, assistant or system, got {shown(message.role)}")
     drop(ledger, "messages[]", {key: message.extra[key] for key in message.extra if key not in {"role", "content"}})
     return message
 
@@ -272,6 +277,5 @@ def _system_text(content: str | tuple[Block, ...], path: str, ledger: Ledger) ->
             "tool_addition",
             "tool_removal",
         }:  # `offered_tools`
-            kind = block.kind if isinstance(block, OtherBlock) else type(block).__name__
-            raise refused(f"a block of type {kind!r} in a system prompt")  # H052
+            raise refused(f"a block of type {shown(kind_of(block))} in a system prompt")  # H052
     return "".join(said)  # H060

@@ -11,7 +11,8 @@ import msgspec
 
 from trioproxy.dialects.names import Names
 from trioproxy.dialects.openai_chat.hosts import EFFORTS, Ways, ways_of
-from trioproxy.dialects.openai_chat.write_content import NO_FIELD, refused
+from trioproxy.dialects.openai_chat.told import refusal
+from trioproxy.dialects.openai_chat.write_content import NO_FIELD
 from trioproxy.dialects.openai_chat.write_messages import write_messages
 from trioproxy.dialects.openai_chat.write_tools import is_strict, offered_tools, write_tool, write_tool_choice
 from trioproxy.dialects.target import Target, Written
@@ -40,7 +41,7 @@ def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
     try:
         return _write(request, target, ledger)
     except RecursionError as exc:
-        raise refused("a request nested this deeply") from exc
+        raise refusal("the request is nested too deeply") from exc
 
 
 def _write(request: Request, target: Target, ledger: Ledger) -> Written:

@@ -6,6 +6,7 @@ from typing import Any
 
 from trioproxy.dialects.names import Names
 from trioproxy.dialects.openai_chat.hosts import Ways
+from trioproxy.dialects.openai_chat.told import named, shown
 from trioproxy.dialects.openai_chat.write_content import NO_FIELD, drop
 from trioproxy.items import Block, OtherBlock, Request, ToolResult, ToolUse
 from trioproxy.ledger import Ledger
@@ -28,8 +29,8 @@ def offered_tools(request: Request, ledger: Ledger) -> list[Wire]:
         kind, name = tool.get("type"), tool.get("name")
         if kind is not None and kind != "custom":
             searched |= isinstance(kind, str) and kind.startswith("tool_search_tool")
-            label = name if isinstance(name, str) and name else str(kind)[:64]
-            ledger.note(f"tools[{label}]", f"a tool of type {kind} runs at Anthropic only")  # H067
+            label = next(each for each in (name, kind, named(kind)) if isinstance(each, str) and each)
+            ledger.note(f"tools[{label}]", f"a tool of type {shown(kind)} runs at Anthropic only")  # H067
         elif not isinstance(name, str) or not name:
             ledger.note("tools[].name", "a tool without a name cannot be called")  # H068
         else:
@@ -182,7 +183,7 @@ def is_strict(schema: Any, *, root: bool = True) -> bool:
         properties, required = schema.get("properties"), schema.get("required")
         if not isinstance(properties, dict) or schema.get("additionalProperties") is not False:
             return False
-        if not (isinstance(required, list) and all(name in required for name in properties)):
+        if not isinstance(required, list) or properties.keys() - {name for name in required if isinstance(name, str)}:
             return False
     pattern = schema.get("pattern")
     if isinstance(pattern, str) and _LOOKAROUND.search(pattern):

@@ -58,7 +58,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
     """Writes a stream of chunks. `same`: the upstream speaks the same dialect. `usage`: the client asked for it."""
 
     def __init__(self, exchange: Exchange, *, same: bool) -> None:
-        self._same, self._wants_usage = same, exchange.usage_wanted
+        self._same, self._wants_usage, self._limit = same, exchange.usage_wanted, exchange.event_limit
         self._head = _Head(exchange, same=same)
         self._renamed = self._head.renamed
         self._chat = Chat(Ledger() if same else exchange.ledger)
@@ -122,6 +122,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 self._begun = True
             self._done = self._done or isinstance(event, MessageStop)  # it is in the frame of [DONE]
         self._chat.annotations.clear()  # they are in the frame too
+        self._chat.held = 0
         self._finished = self._finished or bool(self._chat.finish)
         if not frame.data:
             if _is_plain(frame.raw):
@@ -155,6 +156,9 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield self._chunk({"role": "assistant", "content": ""})  # the role, once (hazard H093)
             for delta in self._chat.deltas(event):
                 yield self._chunk(delta)
+            if self._chat.held > self._limit:
+                self._done = True
+                yield Error("upstream", f"the upstream cited pages in more than {self._limit} bytes", 502)
 
     def _end(self) -> Iterator[Frame]:
         if not self._begun:
@@ -206,9 +210,10 @@ class Fold:
     def add(self, event: Event, /) -> Error | None:
         if fault := fault_of(event):
             return fault
-        if isinstance(event, MessageStart) and not self._begun:
+        if not self._begun and not isinstance(event, Ping | Unknown | MessageStop):
             self._begun = True
-            self._head.read(event)
+            if isinstance(event, MessageStart):  # of several messages in a row the first names the answer
+                self._head.read(event)
         for delta in self._chat.deltas(event):
             for key, pieces in self._texts.items():
                 if key in delta:
