@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 
-from benchmarks import wire
-
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked", re.IGNORECASE)
+
+TOO_SLOW = 3  # the exit status of a load that ended with `TooSlowError`
 
 
 class WrongAnswerError(Exception):
     """The proxy lost, added, swapped or broke something: the measurement is worthless."""
+
+
+class TooSlowError(Exception):
+    """The proxy (or a busy machine) was too slow for the load: nothing was measured, though nothing was wrong."""
 
 
 def split_head(raw: bytes) -> tuple[bytes, int] | None:
@@ -33,11 +37,15 @@ def body_of(raw: bytes) -> bytes | None:
         if len(raw) > at + size:
             raise WrongAnswerError(f"{len(raw) - at - size} bytes after the end of an answer")
         return raw[at:] if len(raw) == at + size else None
-    if not _CHUNKED.search(head):
+    if not is_chunked(head):
         raise WrongAnswerError(f"neither content-length nor chunked: {head!r}")
     body = ChunkedBody()
     payload = body.feed(raw[at:])
     return payload if body.done else None
+
+
+def is_chunked(head: bytes) -> bool:
+    return _CHUNKED.search(head) is not None
 
 
 class ChunkedBody:
@@ -71,58 +79,3 @@ class ChunkedBody:
             parts.append(data[start:end])
         self.rest = data[at:]
         return b"".join(parts)
-
-
-class PacedStream:
-    """One paced stream: checks each event against its place in the order and takes the time of sending out of it."""
-
-    __slots__ = ("body", "length", "position", "text")
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-        self.position = 0
-        self.text = b""
-        self.body: ChunkedBody | None = None  # None while the head is not all there
-
-    def feed(self, data: bytes, sent: list[int]) -> int:
-        """Take what one read gave; append the sending times of its deltas to `sent`; return the number of events."""
-        if self.body is None:
-            self.text += data
-            split = split_head(self.text)
-            if split is None:
-                return 0
-            if not _CHUNKED.search(split[0]):
-                raise WrongAnswerError(f"a stream that is not chunked: {split[0]!r}")
-            data = self.text[split[1] :]
-            self.text = b""
-            self.body = ChunkedBody()
-        *events, self.text = (self.text + self.body.feed(data)).split(b"\n\n")
-        for event in events:
-            self._check(event, sent)
-        if self.body.done and (self.position != self.length or self.text):
-            raise WrongAnswerError(f"a stream ended after {self.position} of {self.length} events, then {self.text!r}")
-        return len(events)
-
-    @property
-    def done(self) -> bool:
-        return self.body is not None and self.body.done
-
-    def _check(self, event: bytes, sent: list[int]) -> None:
-        position = self.position
-        self.position = position + 1
-        if position < wire.FIXED_BEFORE:
-            good = event == wire.OPENING[position][:-2]
-        elif position >= self.length:
-            good = False
-        elif position >= self.length - wire.FIXED_AFTER:
-            good = event == wire.CLOSING[position - self.length][:-2]
-        else:
-            good = (
-                event.startswith(wire.DELTA_START)
-                and event[wire.POSITION_AT : wire.POSITION_AT + 5] == b"%05d" % position
-                and event[wire.POSITION_AT + 5 :] == wire.DELTA_END[:-2]
-            )
-            if good:
-                sent.append(int(event[wire.TIME_AT : wire.TIME_AT + 20]))
-        if not good:
-            raise WrongAnswerError(f"event {position} of {self.length} is not the expected one: {event!r}")

@@ -1,6 +1,7 @@
 """The mock upstream: a process of its own that must never be the bottleneck.
 
-One thread, epoll, non-blocking sockets, answers made beforehand. What to do stands in the model's name of the request:
+One thread, epoll, non-blocking sockets, answers made beforehand. It speaks the dialect of the path it is asked at. What
+to do stands in the model's name of the request:
 
     mock-flood              200 events in one chunk, as fast as the socket takes them
     mock-flood-each         the same, each event in a chunk of its own
@@ -22,7 +23,10 @@ import socket
 import time
 from collections.abc import Callable
 
-from benchmarks import wire
+from benchmarks.understood import WIRES
+from benchmarks.wire import LAST_CHUNK, Wire, chunk
+from benchmarks.wire_anthropic import ANTHROPIC
+from benchmarks.wire_chat import CHAT
 
 MAX_REQUEST = 1 << 20  # no request of ours comes near; a proxy gone wild is stopped here
 MAX_SEEN = 256  # a proxy that puts an id into every request would fill the table
@@ -37,7 +41,7 @@ Answer = Callable[["Connection"], None]
 class Connection:
     """One accepted socket and, while a paced stream runs on it, where that stream is."""
 
-    __slots__ = ("broken", "fd", "inbox", "interval", "length", "outbox", "position", "sock")
+    __slots__ = ("broken", "fd", "inbox", "interval", "length", "outbox", "position", "sock", "wire")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -47,6 +51,7 @@ class Connection:
         self.position = self.length = 0
         self.interval = 0.0
         self.broken = False
+        self.wire = ANTHROPIC
 
 
 class Mock:
@@ -129,9 +134,10 @@ class Mock:
         if found is None:
             return self.answer_with(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
         behaviour, rate, length = found.groups()
+        wire = CHAT if b"/chat/completions" in request.partition(b"\r\n")[0] else ANTHROPIC
         if behaviour in {b"paced", b"paced-swapped"}:
-            return self.stream_at(int(rate), int(length), broken=behaviour != b"paced")
-        return self.answer_with(ANSWERS[behaviour.decode()])
+            return self.stream_at(wire, int(rate), int(length), broken=behaviour != b"paced")
+        return self.answer_with(ANSWERS[wire.name][behaviour.decode()])
 
     def answer_with(self, answer: bytes) -> Answer:
         def send(connection: Connection) -> None:
@@ -139,14 +145,16 @@ class Mock:
 
         return send
 
-    def stream_at(self, rate: int, length: int, *, broken: bool) -> Answer:
+    def stream_at(self, wire: Wire, rate: int, length: int, *, broken: bool) -> Answer:
+        head = wire.stream_head
+
         def start(connection: Connection) -> None:
             # What opens a message and its first words come together, as a provider sends them once the model speaks.
-            connection.position, connection.length = wire.FIXED_BEFORE + 1, length
+            connection.wire, connection.position, connection.length = wire, len(wire.opening) + 1, length
             connection.interval, connection.broken = 1 / rate, broken
             now = time.monotonic_ns()
             opening = b"".join(wire.paced_chunk(at, length, now) for at in range(connection.position))
-            self.send(connection, wire.STREAM_HEAD + opening)
+            self.send(connection, head + opening)
             self.arm(connection, time.monotonic() + connection.interval)
 
         return start
@@ -166,9 +174,9 @@ class Mock:
             connection.position = position + 1
             if connection.broken and 5 < position < length - 5:
                 position ^= 1  # 6, 7, 8, 9 … become 7, 6, 9, 8 …
-            event = wire.paced_chunk(position, length, time.monotonic_ns())
+            event = connection.wire.paced_chunk(position, length, time.monotonic_ns())
             if connection.position == length:
-                self.send(connection, event + wire.LAST_CHUNK)
+                self.send(connection, event + LAST_CHUNK)
             else:
                 self.send(connection, event)
                 self.arm(connection, due + connection.interval)
@@ -218,19 +226,23 @@ def request_end(inbox: bytearray) -> int:
             return body_at
 
 
-def _stream(*payloads: bytes) -> bytes:
-    return wire.STREAM_HEAD + b"".join(map(wire.chunk, payloads)) + wire.LAST_CHUNK
+def _answers(wire: Wire) -> dict[str, bytes]:
+    flood = wire.flood
+
+    def stream(*payloads: bytes) -> bytes:
+        return wire.stream_head + b"".join(map(chunk, payloads)) + LAST_CHUNK
+
+    return {
+        "flood": stream(b"".join(flood)),
+        "flood-each": stream(*flood),
+        "json": wire.json_answer,
+        "swapped": stream(b"".join((*flood[:100], flood[101], flood[100], *flood[102:]))),
+        "cut": stream(b"".join(flood[:-1])),
+        "doubled": stream(b"".join((*flood[:50], *flood[49:]))),
+    }
 
 
-_SWAPPED = (*wire.FLOOD[:100], wire.FLOOD[101], wire.FLOOD[100], *wire.FLOOD[102:])
-ANSWERS = {
-    "flood": _stream(wire.FLOOD_BODY),
-    "flood-each": _stream(*wire.FLOOD),
-    "json": wire.JSON_ANSWER,
-    "swapped": _stream(b"".join(_SWAPPED)),
-    "cut": _stream(b"".join(wire.FLOOD[:-1])),
-    "doubled": _stream(b"".join((*wire.FLOOD[:50], *wire.FLOOD[49:]))),
-}
+ANSWERS = {wire.name: _answers(wire) for wire in WIRES.values()}
 
 
 def main() -> None:

@@ -13,27 +13,30 @@ import time
 from array import array
 from collections.abc import Sequence
 
-from benchmarks import wire
-from benchmarks.answers import PacedStream, WrongAnswerError
+from benchmarks.answers import TooSlowError, WrongAnswerError
+from benchmarks.checks import Checks
+from benchmarks.figures import Figures
 from benchmarks.load import STALL_SECONDS, Client
-from benchmarks.watch import Figures, Watch
+from benchmarks.streams import Stream
+from benchmarks.watch import Watch
+from benchmarks.wire import SHORTEST_STREAM
 
 RAMP_SECONDS = 1.0  # the streams start spread over this, so that their events do not come in step
 SHORT_STREAMS = 3
+FINISH_SECONDS = 10.0  # a proxy that cannot keep up may have minutes of events left after the window
 GOLDEN = 0.6180339887  # multiples of it, modulo one, are spread evenly for any number of streams
 
 
 class Streams:
     """Connections that run one paced stream after the other."""
 
-    def __init__(self, options: argparse.Namespace, lengths: Sequence[int]) -> None:
+    def __init__(self, options: argparse.Namespace, checks: Checks, lengths: Sequence[int]) -> None:
         name = options.behaviour or "paced"
-        self.requests = [wire.request(f"{name}-{options.rate}-{n}", stream=True) for n in lengths]
-        self.lengths = lengths
+        self.requests = [checks.request(f"{name}-{options.rate}-{n}", stream=True) for n in lengths]
+        self.checks, self.lengths = checks, lengths
         self.epoll = select.epoll()
         self.clients: dict[int, Client] = {}
-        self.streams: dict[int, PacedStream] = {}
-        self.asked: dict[int, int] = {}  # when the request of the running stream was sent
+        self.streams: dict[int, Stream] = {}
         self.turn: dict[int, int] = {}
         for _ in range(options.connections):
             client = Client(options.port)
@@ -43,14 +46,14 @@ class Streams:
         self.waiting = sorted((n * GOLDEN % 1.0 * RAMP_SECONDS, fd) for n, fd in enumerate(self.clients))
         self.waiting.reverse()
         self.started = time.monotonic()
-        self.last_turn = 0  # connections that have reached their last stream's first event
+        self.last_turn = 0  # connections that have reached their last stream's first text
         self.ended = 0
         self.first_event_ns = array("q")
 
     def ask(self, fd: int, turn: int) -> None:
         self.turn[fd] = turn
-        self.streams[fd] = PacedStream(self.lengths[turn])
-        self.asked[fd] = time.monotonic_ns()
+        stream = self.streams[fd] = self.checks.paced(self.lengths[turn])
+        stream.asked = time.monotonic_ns()
         self.clients[fd].send(self.requests[turn])
 
     def step(self, delays: array[int], until: float) -> int:
@@ -64,15 +67,15 @@ class Streams:
             data = self.clients[fd].sock.recv(65536)
             arrived = time.monotonic_ns()
             if not data:
-                raise WrongAnswerError(f"connection closed after {self.streams[fd].position} events")
+                raise WrongAnswerError(f"connection closed after {self.streams[fd].where}")
             stream = self.streams[fd]
-            first = stream.position == 0
             sent: list[int] = []
             count += stream.feed(data, sent)
             for moment in sent:
                 delays.append(arrived - moment)
-            if first and stream.position:
-                self.first_event_ns.append(arrived - self.asked[fd])
+            if sent and not stream.heard:
+                stream.heard = True
+                self.first_event_ns.append(arrived - stream.asked)
                 self.last_turn += self.turn[fd] == len(self.lengths) - 1
             if stream.done:
                 if self.turn[fd] + 1 < len(self.lengths):
@@ -81,20 +84,22 @@ class Streams:
                     self.ended += 1
         return count
 
-    def finish(self) -> None:
-        """Read the streams to their end, so that each one's end is checked too."""
+    def finish(self) -> int:
+        """Read the streams to their end, so that each one's end is checked too; how many had none in time."""
         last = time.monotonic()
-        while self.ended < len(self.clients):
+        until = last + FINISH_SECONDS
+        while self.ended < len(self.clients) and last < until:
             if self.step(array("q"), last + STALL_SECONDS):
                 last = time.monotonic()
             elif time.monotonic() - last > STALL_SECONDS:
                 raise WrongAnswerError(f"{len(self.clients) - self.ended} streams are stuck before their end")
+        return len(self.clients) - self.ended
 
 
-def paced(options: argparse.Namespace) -> Figures:
-    ramp = RAMP_SECONDS + SHORT_STREAMS * wire.SHORTEST_STREAM / options.rate
+def paced(options: argparse.Namespace, checks: Checks) -> Figures:
+    ramp = RAMP_SECONDS + SHORT_STREAMS * SHORTEST_STREAM / options.rate
     long = int((ramp + options.seconds + 0.5) * options.rate)
-    streams = Streams(options, [*[wire.SHORTEST_STREAM] * SHORT_STREAMS, long])
+    streams = Streams(options, checks, [*[SHORTEST_STREAM] * SHORT_STREAMS, long])
     wait_for_all(streams, deadline=ramp + STALL_SECONDS)
     watch = Watch(options.watch, options.mock)
     delays: array[int] = array("q")
@@ -105,9 +110,10 @@ def paced(options: argparse.Namespace) -> Figures:
         events += streams.step(delays, closes)
     watch.stop()
     if streams.ended:
-        raise WrongAnswerError("streams ended inside the window: the openings took too long, nothing was measured")
-    streams.finish()
+        raise TooSlowError("streams ended inside the window: the openings took too long, nothing was measured")
+    unfinished = streams.finish()
     figures = watch.figures()
+    figures["unfinished"] = unfinished
     figures["events"] = events
     figures["offered"] = options.connections * options.rate * figures["seconds"]
     figures["delay_us"] = quantiles(delays)
@@ -115,8 +121,8 @@ def paced(options: argparse.Namespace) -> Figures:
     return figures
 
 
-def hold(options: argparse.Namespace) -> Figures:
-    streams = Streams(options, [int((RAMP_SECONDS + options.seconds) * options.rate)])
+def hold(options: argparse.Namespace, checks: Checks) -> Figures:
+    streams = Streams(options, checks, [int((RAMP_SECONDS + options.seconds) * options.rate)])
     watch = Watch(options.watch, options.mock)
     before = watch.rss_kib()
     wait_for_all(streams, deadline=RAMP_SECONDS + STALL_SECONDS)
@@ -129,9 +135,10 @@ def hold(options: argparse.Namespace) -> Figures:
     during = watch.rss_kib()
     watch.stop()
     if streams.ended:
-        raise WrongAnswerError("streams ended before memory was read: the openings took too long")
-    streams.finish()
+        raise TooSlowError("streams ended before memory was read: the openings took too long")
+    unfinished = streams.finish()
     figures = watch.figures()
+    figures["unfinished"] = unfinished
     figures["events"] = events
     figures["offered"] = options.connections * options.rate * figures["seconds"]
     figures["idle_kib"] = before
@@ -145,7 +152,7 @@ def wait_for_all(streams: Streams, deadline: float) -> None:
     while streams.last_turn < len(streams.clients):
         streams.step(array("q"), until)
         if time.monotonic() > until:
-            raise WrongAnswerError(f"only {streams.last_turn} of {len(streams.clients)} streams came up in time")
+            raise TooSlowError(f"only {streams.last_turn} of {len(streams.clients)} streams came up in time")
 
 
 def quantiles(nanoseconds: array[int]) -> dict[str, float]:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import proc
+from benchmarks.answers import TOO_SLOW
 from benchmarks.proxies import ROOT, Command, Proxy
 
-START_SECONDS = 15.0
+START_SECONDS = 40.0
 STOP_SECONDS = 5.0
 QUIET_SECONDS = 0.2
+SETTLE_SECONDS = 20.0
 QUIET = 0.15  # of a core: a tick or two of background work is always there
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -29,6 +31,10 @@ _libc = ctypes.CDLL(None)
 
 class RunError(Exception):
     """A proxy did not start, a load failed, or time is up. The message says which and why."""
+
+
+class TooSlowRunError(RunError):
+    """A load came to nothing because the proxy, or the machine, was too slow; other loads may do."""
 
 
 class TimeUpError(RunError):
@@ -64,8 +70,12 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
+
     def check(self) -> None:
-        if self.process.poll() is not None:
+        if not self.runs:
             raise RunError(f"{self.name} ended with status {self.process.returncode}:\n{self.tail()}")
 
     def tail(self) -> str:
@@ -173,7 +183,8 @@ class Bench:
             process.wait()
         if process.returncode != 0:
             printed = f"the proxy's output ends:\n{proxy.tail()}" if proxy is not None and proxy.tail() else ""
-            raise RunError(errors.decode(errors="replace") + printed)
+            failure = TooSlowRunError if process.returncode == TOO_SLOW else RunError
+            raise failure(errors.decode(errors="replace") + printed)
         mock.check()
         if proxy is not None:
             proxy.check()
@@ -192,6 +203,17 @@ class Bench:
             self.patience -= QUIET_SECONDS
         if (waited := time.monotonic() - began) > 1:
             print(f"waited {waited:.1f} s for other programs", file=sys.stderr)
+
+
+def settle(server: Server) -> None:
+    """Let a proxy that was left with unfinished work get rid of it, so that it does not disturb the next one."""
+    until = time.monotonic() + SETTLE_SECONDS
+    pids = proc.tree(server.pid)
+    while time.monotonic() < until:
+        before = proc.cpu_seconds(pids)
+        time.sleep(QUIET_SECONDS)
+        if proc.cpu_seconds(pids) - before < QUIET * QUIET_SECONDS:
+            break
 
 
 def free_port() -> int:

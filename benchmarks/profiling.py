@@ -45,8 +45,9 @@ def run(bench: Bench, proxies: list[Proxy], options: argparse.Namespace) -> int:
     command = [py_spy, "record", "--pid", str(server.pid), "--format", "raw", "--output", str(raw), "--subprocesses"]
     command += ["--rate", str(RATE), "--duration", str(SECONDS), "--native" if options.native else "--nonblocking"]
     spied = _Later(LEAD_IN.get(load, 0.5), command, bench.cores.proxy)
+    bench.patience = 0  # a wait would come between py-spy and the load
     spied.start()
-    figures = bench.load(COMMANDS[load].split(), server.port, mock, server)
+    figures = bench.load([*COMMANDS[load].split(), *proxy.asks], server.port, mock, server)
     spied.join()
     if spied.status != 0 or not raw.exists():
         raise RunError(f"py-spy failed (it may need root or CAP_SYS_PTRACE):\n{spied.output}")

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.wire_anthropic import ANTHROPIC
+from benchmarks.wire_chat import CHAT
+
 ROOT = Path(__file__).resolve().parent.parent
+STARTS = 3  # the first start of a Python program may still have to compile it; the middle one counts
 LOADS = ("hold", "paced", "json", "flood", "each")
 
 # As close to trioproxy's job as nginx gets: one worker, nothing buffered, connections to the upstream kept. The two
@@ -51,7 +55,7 @@ listen = "127.0.0.1:{port}"
 
 [upstreams.mock]
 url = "http://127.0.0.1:{upstream}"
-dialect = "anthropic"
+dialect = "{dialect}"
 """
 
 NO_STAGES = """
@@ -76,6 +80,26 @@ class Proxy:
     prepare: Prepare | None  # None: no proxy at all, the load talks to the mock
     loads: tuple[str, ...] = LOADS
     missing: str = ""  # why it cannot run here
+    client: str = ANTHROPIC.name  # the dialect of the load …
+    upstream: str = ANTHROPIC.name  # … and of the mock
+    prefix: str = ""  # what it wants in front of a model's name
+    peer: bool = False  # somebody else's, beside which trioproxy is measured
+    starts: int = STARTS
+
+    @property
+    def asks(self) -> list[str]:
+        """The load's options for this row."""
+        asks = ["--client", self.client, "--upstream", self.upstream, "--prefix", self.prefix]
+        return [*asks, "--warmup", "1.5"] if self.peer else asks  # until Node has compiled what runs often
+
+    @property
+    def own(self) -> bool:
+        """Whether it is trioproxy."""
+        return self.prepare is not None and self.name != "nginx" and not self.peer
+
+    @property
+    def translates(self) -> bool:
+        return self.client != self.upstream
 
 
 def rows(python: str, against: Path | None) -> list[Proxy]:
@@ -109,6 +133,21 @@ def _trioproxy(suffix: str, root: Path, python: str) -> list[Proxy]:
             loads=("paced", "json"),
             missing=missing,
         ),
+        Proxy(
+            "translating" + suffix,
+            "trioproxy, the default stages, Anthropic client on a Chat Completions upstream",
+            _toml(root, python, "", dialect=CHAT.name),
+            missing=missing,
+            upstream=CHAT.name,
+        ),
+        Proxy(
+            "reverse" + suffix,
+            "the reverse: Chat Completions client on an Anthropic upstream",
+            _toml(root, python, ""),
+            loads=("paced", "json", "flood"),
+            missing=missing,
+            client=CHAT.name,
+        ),
     ]
 
 
@@ -121,10 +160,10 @@ def _nginx(executable: str) -> Prepare:
     return prepare
 
 
-def _toml(root: Path, python: str, pipeline: str, level: str = "warning") -> Prepare:
+def _toml(root: Path, python: str, pipeline: str, *, level: str = "warning", dialect: str = ANTHROPIC.name) -> Prepare:
     def prepare(directory: Path, port: int, upstream: int) -> Command:
         config = directory / "stages.toml"
-        config.write_text(STAGES_TOML.format(port=port, upstream=upstream) + pipeline)
+        config.write_text(STAGES_TOML.format(port=port, upstream=upstream, dialect=dialect) + pipeline)
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
         return Command([python, "-m", "trioproxy", "--config", str(config), "--log-level", level], {"PYTHONPATH": path})
 

@@ -18,20 +18,20 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from benchmarks import profiling, report, selftest
+from benchmarks import peers, profiling, report, selftest
+from benchmarks.figures import Results
 from benchmarks.proc import rss_kib, tree
-from benchmarks.processes import Bench, RunError, Server, TimeUpError
+from benchmarks.processes import Bench, RunError, Server, TimeUpError, TooSlowRunError, settle
 from benchmarks.proxies import LOADS, Proxy, rows
 
-QUICK_SECONDS, FULL_SECONDS = 58.0, 355.0
+# After these seconds a run is cut short, for each row and round; peers take their time to start.
+QUICK_SECONDS, FULL_SECONDS, PEER_SECONDS = 13.0, 27.0, 45.0
 PATIENCE = 60.0
-STARTS = 3  # the first start of a Python program may still have to compile it; the middle one counts
 SETTLE_SECONDS = 0.3  # a port is open before the workers behind it are
 
 LOADS_QUICK = {
-    "hold": "hold --connections 200 --rate 10 --seconds 1.4",
+    "hold": "hold --connections 200 --rate 10 --seconds 2",
     "paced": "paced --seconds 1.8",
     "json": "json --seconds 0.7",
     "flood": "flood --seconds 0.7",
@@ -54,8 +54,9 @@ class Run:
         self.commands = LOADS_QUICK if options.quick else LOADS_FULL
         self.loads = options.loads
         self.rounds: int = options.rounds
-        self.results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self.results: Results = {}
         self.failures: list[str] = []
+        self.notes: list[str] = []  # what peers did not stand, which is no failure of ours
 
     def all(self, proxies: list[Proxy]) -> None:
         mock = self.bench.start_mock()
@@ -76,10 +77,10 @@ class Run:
             return None
         seconds = []
         try:
-            for number in range(STARTS):
+            for number in range(proxy.starts):
                 server, took = self.bench.start(proxy, mock.port)
                 seconds.append(took)
-                if number < STARTS - 1:
+                if number < proxy.starts - 1:
                     server.stop()
             time.sleep(SETTLE_SECONDS)
             server.check()
@@ -97,21 +98,30 @@ class Run:
             return  # it failed before
         port = mock.port if server is None else server.port
         try:
-            figures = self.bench.load(self.commands[load].split(), port, mock, server)
+            figures = self.bench.load([*self.commands[load].split(), *proxy.asks], port, mock, server)
         except TimeUpError:
             raise
         except RunError as problem:
-            servers.pop(proxy.name, None)
             if proxy.prepare is None:
                 raise
             self.fail(proxy, problem)
+            if server is not None and (proxy.peer or isinstance(problem, TooSlowRunError)) and server.runs:
+                settle(server)
+            else:
+                servers.pop(proxy.name, None)
             return
+        if figures.get("unfinished") and server is not None:
+            settle(server)
         self.results[proxy.name].setdefault(load, []).append(figures)
         say(f"{proxy.name:>16} {load:6} {report.brief(load, figures)}")
 
     def fail(self, proxy: Proxy, problem: RunError) -> None:
-        self.failures.append(f"{proxy.name}: {problem}")
-        say(f"\n*** {proxy.name} FAILED: {problem}\n")
+        if proxy.peer:
+            self.notes.append(f"{proxy.name}: {problem}")
+            say(f"{proxy.name:>16} gave no figure: {str(problem).splitlines()[0][:300]}")
+        else:
+            self.failures.append(f"{proxy.name}: {problem}")
+            say(f"\n*** {proxy.name} FAILED: {problem}\n")
 
 
 def say(line: str) -> None:
@@ -126,6 +136,8 @@ def options_from(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--loads", default=",".join(LOADS), help="loads to run, comma-separated")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that runs trioproxy")
     parser.add_argument("--against", type=Path, help="another checkout of trioproxy, measured beside this one")
+    parser.add_argument("--ccr", type=Path, metavar="DIR", help="the npm prefix that has claude-code-router")
+    parser.add_argument("--litellm", type=Path, metavar="DIR", help="the virtual environment that has LiteLLM")
     parser.add_argument("--patience", type=float, metavar="S", help="wait so long in all for a quiet machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there")
     parser.add_argument("--profile", metavar="ROW:LOAD", help="run py-spy on one proxy under one load instead")
@@ -137,13 +149,15 @@ def options_from(arguments: list[str] | None) -> argparse.Namespace:
         options.patience = 0 if options.quick else PATIENCE
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.loads = options.loads.split(",")
+    options.ccr = peers.option(options.ccr, "TRIOPROXY_BENCH_CCR")
+    options.litellm = peers.option(options.litellm, "TRIOPROXY_BENCH_LITELLM")
     if unknown := set(options.loads) - set(LOADS):
         parser.error(f"no load {', '.join(sorted(unknown))}; there are {', '.join(LOADS)}")
     return options
 
 
 def choose(options: argparse.Namespace) -> list[Proxy]:
-    proxies = rows(options.python, options.against)
+    proxies = [*rows(options.python, options.against), *peers.rows(options.ccr, options.litellm)]
     names = options.only.split(",") if options.only else [proxy.name for proxy in proxies]
     if unknown := set(names) - {proxy.name for proxy in proxies}:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(proxy.name for proxy in proxies)}")
@@ -159,7 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the children are stopped then too
     allow_files(4096)
     proxies = choose(options)
-    seconds = (QUICK_SECONDS if options.quick else FULL_SECONDS) * max(1, options.rounds / (1 if options.quick else 3))
+    seconds = (QUICK_SECONDS if options.quick else FULL_SECONDS) * options.rounds * max(4, len(proxies))
+    seconds += options.patience + PEER_SECONDS * sum(proxy.peer for proxy in proxies)
     with Bench(seconds, options.patience) as bench:
         try:
             if options.selftest:
@@ -173,9 +188,11 @@ def main(arguments: list[str] | None = None) -> int:
                 run.failures.append(str(problem))
         except RunError as problem:
             sys.exit(f"FAILED: {problem}")
-    print(report.text(run.results, {proxy.name: proxy.what for proxy in proxies}, pinned=bench.cores.pinned))
+    print(report.text(run.results, {proxy.name: proxy for proxy in proxies}, pinned=bench.cores.pinned))
     if options.json:
         options.json.write_text(json.dumps({"cores": os.cpu_count(), "results": run.results}, indent=1) + "\n")
+    for note in run.notes:
+        say(f"NOTE: {note.splitlines()[0][:300]}")
     for failure in run.failures:
         say(f"FAILED: {failure.splitlines()[0]}")
     return 1 if run.failures else 0

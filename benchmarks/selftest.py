@@ -1,4 +1,7 @@
-"""Does the load notice a broken stream? Ask the mock for broken ones, directly, and expect every run to fail."""
+"""Does the load notice a broken stream? Ask the mock for broken ones, directly, and expect every run to fail.
+
+Once as the rows of one dialect are checked, byte for byte, and once for each dialect as those that translate are.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,26 @@ BROKEN = {
     "paced events swapped": "paced --behaviour paced-swapped",
 }
 SOUND = {"flood": "flood", "flood, a chunk an event": "flood --each", "json": "json", "paced": "paced"}
+WAYS = {
+    "exact": "--client anthropic",
+    "loose": "--client anthropic --loosely",
+    "chat": "--client openai-chat",
+}
 
 
 def run(bench: Bench) -> int:
     mock = bench.start_mock()
     failed = False
-    for cases, broken in ((SOUND, False), (BROKEN, True)):
-        for what, arguments in cases.items():
+    cases = [(case, False) for case in SOUND.items()] + [(case, True) for case in BROKEN.items()]
+    for way, how in WAYS.items():
+        for (what, scenario), broken in cases:
+            arguments = [*scenario.split(), *how.split(), "--seconds", "0.3", "--connections", "4"]
             try:
-                bench.load([*arguments.split(), "--seconds", "0.3", "--connections", "4"], mock.port, mock, None)
+                bench.load(arguments, mock.port, mock, None)
                 noticed = False
             except RunError as problem:
                 noticed = "expected" in str(problem)
             failed |= noticed is not broken
             verdict = "noticed" if noticed else "passed"
-            print(f"{what:28} {verdict:8} {'ok' if noticed is broken else 'WRONG'}")
+            print(f"{way:6} {what:28} {verdict:8} {'ok' if noticed is broken else 'WRONG'}")
     return int(failed)

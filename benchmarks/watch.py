@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from benchmarks import proc
-
-Figures = dict[str, Any]  # ends as JSON
+from benchmarks.figures import Figures
 
 
 class Watch:

@@ -69,8 +69,10 @@ def start(
         tail: trio.MemoryReceiveChannel[Batch] | None = None
         out = send
         if index < last:
-            writing, tail = trio.open_memory_channel["Batch"](0)
-            out = _Send(writing)
+            channel: tuple[trio.MemorySendChannel[Batch], trio.MemoryReceiveChannel[Batch]]
+            channel = trio.open_memory_channel(0)  # without its type in brackets: that costs as much as the channel
+            tail = channel[1]
+            out = _Send(channel[0])
         nursery.start_soon(_run, name, stage, exchange, receive, out, name=f"stage {name}")
         if tail is not None:
             receive = tail
