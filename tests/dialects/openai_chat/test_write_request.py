@@ -323,10 +323,12 @@ def test_whatever_can_be_read_is_written_or_refused_with_words(wire: Any, host: 
     assert sorted(asked) == sorted(answered)  # H070
 
 
-def test_a_schema_nested_too_deeply_is_refused() -> None:
+def test_a_schema_nested_too_deeply_is_refused_if_python_cannot_write_it() -> None:
+    """How deep is too deep is the interpreter's: newer ones go deeper."""
     schema: dict[str, Any] = {"type": "object"}
     for _ in range(2000):
         schema = {"type": "object", "properties": {"a": schema}}
     request = Request("m", (Message("user", "hi"),), tools=({"name": "a", "input_schema": schema},))
     for host in HOSTS:
-        assert "nested too deeply" in outcome(request, host).message
+        got = outcome(request, host)
+        assert isinstance(got, dict) or "nested too deeply" in got.message

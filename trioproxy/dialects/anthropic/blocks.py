@@ -41,7 +41,7 @@ def read_block(wire: Wire) -> Block:
         block = msgspec.convert(fields, cls) if cls else None
         if isinstance(block, ToolResult) and content is not None:
             block = msgspec.structs.replace(block, content=read_content(content))
-    except (ValueError, KeyError, TypeError, AttributeError):  # msgspec's own is a ValueError
+    except (msgspec.ValidationError, ValueError, KeyError, TypeError, AttributeError):
         block = None
     if block is None:
         return OtherBlock(kind=kind if isinstance(kind, str) else "", extra=wire)
