@@ -660,6 +660,12 @@ def test_h134_the_upstreams_limit_holds_for_all(most: int, thinking: Any) -> Non
     assert fit(fitted, Target(max_tokens=most), ledger) is fitted
 
 
+def test_the_upstreams_limit_is_asked_for_where_the_client_set_none() -> None:
+    ledger = Ledger()
+    assert fit(replace(own(), max_tokens=None, extra={}), Target(max_tokens=77), ledger).max_tokens == 77
+    assert not ledger
+
+
 def test_a_cut_emoji_is_mended() -> None:
     request = read_request(rb'{"model":"m","messages":[{"role":"user","content":"\ud83d"}]}')
     assert request.messages == (Message("user", "\ufffd"),)

@@ -21,6 +21,8 @@ Content = str | tuple[Block, ...]
 
 def fit(request: Request, target: Target, ledger: Ledger) -> Request:
     """The request as `target` takes it, what had to go noted; the very same object if nothing had to."""
+    if target.max_tokens is not None and request.max_tokens is None:
+        request = replace(request, max_tokens=target.max_tokens)  # the API needs one; nothing the client said is lost
     if target.max_tokens is not None and (request.max_tokens or 0) > target.max_tokens:
         request = _clamped(request, target.max_tokens, ledger)
     if target.version == _STRICT:
