@@ -113,7 +113,6 @@ class Answering:
             await reply.head()
         if not patience.cancelled_caught:
             return False
-        headers: Headers = []
         abandoned = False
         async with trio.open_nursery() as nursery:
 
@@ -125,7 +124,7 @@ class Answering:
                 return abandoned
 
             late = Late(reply, cross=is_cross(exchange), limit=exchange.event_limit, give_up=give_up)
-            await self.answer(nursery, route.response, exchange, late, headers=headers)
+            await self.answer(nursery, route.response, exchange, late, headers=[])
         return not abandoned
 
     async def pass_through(self, status: int, reply: Reply) -> None:
