@@ -197,7 +197,7 @@ class Bench:
         began = time.monotonic()
         while self.patience > 0:
             before = proc.core_seconds(cores)
-            time.sleep(QUIET_SECONDS)
+            time.sleep(QUIET_SECONDS)  # what is measured: how busy the cores are meanwhile
             if proc.core_seconds(cores) - before < QUIET * QUIET_SECONDS:
                 break
             self.patience -= QUIET_SECONDS
@@ -211,7 +211,7 @@ def settle(server: Server) -> None:
     pids = proc.tree(server.pid)
     while time.monotonic() < until:
         before = proc.cpu_seconds(pids)
-        time.sleep(QUIET_SECONDS)
+        time.sleep(QUIET_SECONDS)  # what is measured: how busy it is meanwhile
         if proc.cpu_seconds(pids) - before < QUIET * QUIET_SECONDS:
             break
 

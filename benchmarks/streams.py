@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 from benchmarks import wire
 from benchmarks.answers import ChunkedBody, WrongAnswerError, is_chunked, split_head
@@ -14,7 +15,7 @@ _POSITION_AT = _TIME_AT + 21
 _DELTA_END = wire.PACED_TEXT.partition("%05d")[2].encode() + DELTA_END[:-2]  # what follows the position
 
 
-class Stream:
+class Stream(ABC):
     """Takes the stream out of the HTTP around it. Subclasses know what the events should be."""
 
     def __init__(self, length: int) -> None:
@@ -48,16 +49,18 @@ class Stream:
         return self.body is not None and self.body.done
 
     @property
+    @abstractmethod
     def complete(self) -> bool:
-        raise NotImplementedError
+        """Whether all that is due has come."""
 
     @property
+    @abstractmethod
     def where(self) -> str:
         """How far it has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, event: bytes, sent: list[int]) -> None:
-        raise NotImplementedError
+        """Take the next event; the times at which its parts were sent go to `sent`. Raises `WrongAnswerError`."""
 
 
 class SameStream(Stream):

@@ -28,11 +28,18 @@ def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more
     return data(head | {"choices": [choice]} | more)
 
 
-def call(index: int | None, arguments: str | None = None, *, id: str | None = None, name: str | None = None) -> bytes:
-    """A chunk with a fragment of a tool call; what is None is not there."""
+def piece(
+    index: int | None, arguments: str | None = None, *, id: str | None = None, name: str | None = None
+) -> dict[str, Any]:
+    """A fragment of a tool call; what is None is not there."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     fragment = {"index": index, "id": id, "type": "function" if id else None, "function": function}
-    return chunk({"tool_calls": [{key: value for key, value in fragment.items() if value is not None}]})
+    return {key: value for key, value in fragment.items() if value is not None}
+
+
+def call(index: int | None, arguments: str | None = None, *, id: str | None = None, name: str | None = None) -> bytes:
+    """A chunk with a fragment of a tool call."""
+    return chunk({"tool_calls": [piece(index, arguments, id=id, name=name)]})
 
 
 USAGE = data({"id": "chatcmpl-1", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}})

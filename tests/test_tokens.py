@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from random import Random
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,9 +44,9 @@ def real(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         tokens._tokenizer.cache_clear()
 
 
-def asked(*content: str | Block, model: str = "gpt-5", **more: object) -> Request:
+def asked(*content: str | Block, model: str = "gpt-5", **more: Any) -> Request:
     blocks = tuple(Text(text=part) if isinstance(part, str) else part for part in content)
-    return Request(model, (Message("user", blocks),), **more)  # type: ignore[arg-type]
+    return Request(model, (Message("user", blocks),), **more)
 
 
 def cost(*content: str | Block) -> int:

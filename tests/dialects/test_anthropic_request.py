@@ -586,7 +586,7 @@ def test_which_models_are_told_apart() -> None:
 
 # ── Anthropic's own ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-OWN = {
+OWN: dict[str, Any] = {
     "model": "claude-opus-4-7",
     "max_tokens": 20000,
     "temperature": 0.5,
@@ -633,7 +633,7 @@ def test_the_new_version_refuses_what_is_left_out_for_it() -> None:
     assert body["messages"][0]["content"] == [{"type": "text", "text": "a"}]
     assert body["messages"][1]["content"] == [{"type": "text", "text": "b"}]
     assert body["messages"][2]["content"][0]["content"] == [{"type": "text", "text": "c"}]
-    assert body["messages"][3:] == OWN["messages"][3:]  # type: ignore[index]
+    assert body["messages"][3:] == OWN["messages"][3:]
     for path in ("temperature", "top_k", "citations", "document"):
         assert path in str(ledger)
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tests.anthropic import flow, judge
+from tests.chat import DONE, data
 from tests.peers import Line
 from trioproxy import Exchange, Stage
 from trioproxy.items import Error, Event
@@ -25,14 +26,9 @@ Wire = dict[str, Any]
 ID, CREATED, MODEL = "chatcmpl-up1", 1700000000, "gpt-up"
 A, C = "anthropic", "openai-chat"
 USAGE = {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}
-DONE = b"data: [DONE]\n\n"
 
 
 # ── what an upstream sends ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def data(wire: Any) -> bytes:
-    return b"data: " + msgspec.json.encode(wire) + b"\n\n"
 
 
 def chunk(delta: Wire | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -40,18 +36,6 @@ def chunk(delta: Wire | None = None, finish: str | None = None, **more: Any) -> 
     choice = {"index": 0, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
     head = {"id": ID, "object": "chat.completion.chunk", "created": CREATED, "model": MODEL}
     return data({**head, "choices": [choice], **more})
-
-
-def call(index: int | None, arguments: str | None = None, *, id: str | None = None, name: str | None = None) -> Wire:
-    """A piece of a tool call; what is None is absent."""
-    function = {"name": name, "arguments": arguments}
-    piece = {
-        "index": index,
-        "id": id,
-        "type": "function" if id else None,
-        "function": {key: value for key, value in function.items() if value is not None},
-    }
-    return {key: value for key, value in piece.items() if value is not None}
 
 
 def calls(*pieces: Wire) -> Wire:

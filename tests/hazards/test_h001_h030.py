@@ -7,23 +7,22 @@ import msgspec
 import pytest
 
 from tests.anthropic import judge
+from tests.chat import DONE, data
+from tests.chat import piece as call
 from tests.hazards.chat import (
     ASKS_A,
     CLAUDE,
-    DONE,
     ROLE,
     A,
     C,
     Message,
     at,
     between,
-    call,
     calls,
     chat,
     chunk,
     completion,
     counted,
-    data,
     gives,
     judge_begun,
     says,

@@ -10,12 +10,13 @@ import trio
 import trio.testing
 
 from tests.anthropic import judge, message
+from tests.chat import DONE, data
+from tests.chat import piece as call
 from tests.hazards.chat import (
     ASKS_A,
     ASKS_C,
     CHAT,
     CLAUDE,
-    DONE,
     OPENAI,
     ROLE,
     WHOLE_A,
@@ -26,13 +27,11 @@ from tests.hazards.chat import (
     Message,
     at,
     between,
-    call,
     calls,
     chat,
     chunk,
     completion,
     counted,
-    data,
     gives,
     judge_begun,
     judge_chat,

@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.chat import DONE, data
 from tests.hazards.chat import (
     ASKS_A,
     ASKS_C,
     CHAT,
     CLAUDE,
-    DONE,
     OPENAI,
     ROLE,
     A,
@@ -23,7 +23,6 @@ from tests.hazards.chat import (
     chunk,
     completion,
     counted,
-    data,
     event,
     gives,
     message_end,

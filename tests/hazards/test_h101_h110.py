@@ -8,12 +8,13 @@ import pytest
 import trio
 
 from tests.anthropic import flow
+from tests.chat import DONE, data
+from tests.chat import piece as call
 from tests.hazards.chat import (
     ASKS_A,
     ASKS_C,
     CHAT,
     CLAUDE,
-    DONE,
     OPENAI,
     ROLE,
     WHOLE_A,
@@ -25,12 +26,10 @@ from tests.hazards.chat import (
     at,
     between,
     block,
-    call,
     calls,
     chat,
     chunk,
     completion,
-    data,
     event,
     gives,
     judge_begun,

@@ -11,20 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.anthropic import cut, cuts
+from tests.chat import DONE, data
+from tests.chat import piece as call
 from tests.hazards.chat import (
-    DONE,
     ROLE,
     A,
     C,
     Completion,
     Message,
     between,
-    call,
     calls,
     chat,
     chunk,
     completion,
-    data,
     event,
     message,
     message_start,

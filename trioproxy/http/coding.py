@@ -1,4 +1,4 @@
-"""Content codings of upstream answers. We ask for none; an upstream that compresses all the same is decoded here."""
+"""Content codings: of answers, though we ask upstreams for none, and of requests that have to be read."""
 
 import zlib
 from collections.abc import Iterator

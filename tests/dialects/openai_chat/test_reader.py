@@ -15,6 +15,7 @@ from tests.corpus import streams, wholes
 from trioproxy.dialects import DIALECTS
 from trioproxy.items import Error, Event, Frame, Unknown, replace
 from trioproxy.ledger import Ledger
+from trioproxy.stage import Exchange
 from trioproxy.stages.deframe import Deframe
 from trioproxy.stages.parse import Parse
 from trioproxy.stages.reframe import Reframe
@@ -26,8 +27,8 @@ CHAT = DIALECTS["openai-chat"]
 WITHOUT_DONE = {"langchaingo-tools-perplexity-testtool-integration", "prism-perplexity-stream-basic-text-1"}
 
 
-def through(body: bytes, exchange: object = A_ON_C) -> bytes:
-    items = flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)  # type: ignore[arg-type]
+def through(body: bytes, exchange: Exchange = A_ON_C) -> bytes:
+    items = flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)
     errors = [item for item in items if isinstance(item, Error)]
     assert not errors, errors
     return b"".join(items)
@@ -173,11 +174,11 @@ json_values = st.recursive(
 
 
 @given(st.lists(json_values, max_size=4), st.sampled_from([A_ON_C, A_ON_C_WHOLE, C_ON_C]))
-def test_no_json_of_an_upstream_raises(values: list[object], exchange: object) -> None:
+def test_no_json_of_an_upstream_raises(values: list[object], exchange: Exchange) -> None:
     body = b"".join(data(msgspec.json.encode(value)) for value in values)
-    flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)  # type: ignore[arg-type]
+    flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)
     for value in values:
-        flow([Parse(), Translate(), Reframe()], [[Frame(msgspec.json.encode(value), whole=True)]], exchange)  # type: ignore[arg-type]
+        flow([Parse(), Translate(), Reframe()], [[Frame(msgspec.json.encode(value), whole=True)]], exchange)
 
 
 def test_a_stream_that_is_answered_here_has_no_frames_to_wait_for() -> None:

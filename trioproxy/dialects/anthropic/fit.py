@@ -38,11 +38,13 @@ def _clamped(request: Request, most: int, ledger: Ledger) -> Request:
     extra = request.extra
     thinking = extra.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
-    if isinstance(budget, int) and budget >= most:  # "`max_tokens` must be greater than `thinking.budget_tokens`"
+    if (
+        isinstance(thinking, dict) and isinstance(budget, int) and budget >= most
+    ):  # "`max_tokens` must be greater than `thinking.budget_tokens`"
         ledger.note("thinking.budget_tokens", "lowered to half of max_tokens, or thinking turned off")  # H082
         extra = {key: value for key, value in extra.items() if key != "thinking"}
         if most // 2 >= LEAST:
-            extra["thinking"] = thinking | {"budget_tokens": most // 2}  # type: ignore[operator]
+            extra["thinking"] = thinking | {"budget_tokens": most // 2}
     return replace(request, max_tokens=most, extra=extra)
 
 

@@ -64,10 +64,10 @@ class _Start:
         if self._same:
             return changed
         id = event.id if event.id.startswith("msg_") else f"msg_{event.id}" if event.id else self._id
-        return replace(changed, id=FORBIDDEN.sub("_", id), usage=event.usage if any_tokens(event) else self._usage)
+        return replace(changed, id=FORBIDDEN.sub("_", id), usage=event.usage if _any_tokens(event) else self._usage)
 
 
-def any_tokens(event: MessageStart) -> bool:
+def _any_tokens(event: MessageStart) -> bool:
     return bool(event.usage.input_tokens or event.usage.output_tokens)
 
 
@@ -81,6 +81,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
         legal, wanted = self._legal, _USUAL.get(type(event))
+        # The table's events all have an index; asking mypy's way, with isinstance, costs as much as all the rest here.
         if wanted is None or legal.kind is not wanted or legal.open != event.index or legal.shift:  # type: ignore[attr-defined]
             return self._mended(event)
         if self._same and event.frame is not None and not event.frame.whole:
