@@ -10,6 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from trioproxy import Exchange, Stage
+from trioproxy.dialects.fold import UNENDED
 from trioproxy.items import (
     BlockStart,
     BlockStop,
@@ -50,11 +51,11 @@ def message(*texts: str, id: str = "msg_1", stop: bool = True) -> list[Event]:
 
 
 def wire(events: Sequence[Event]) -> bytes:
-    """The events as an Anthropic upstream sends them."""
+    """The events as an Anthropic upstream sends them; without an end they make a stream that is cut."""
     items: list[Any] = list(events)
     for stage in (Translate(), Reframe()):
         items = [*stage.open(STREAM), *stage.feed_all(items), *stage.close()]
-    return b"".join(items)
+    return b"".join(item for item in items if item is not UNENDED)
 
 
 def chain() -> list[Stage[Any, Any]]:

@@ -324,7 +324,7 @@ def test_odd_content_and_citations_never_raise(odd: Any, exchange: Exchange) -> 
 
 def test_many_citations_fold_in_linear_time() -> None:
     cited = OtherDelta(0, "citations_delta", {"delta": {"citation": {"url": "u"}}})
-    events = [MessageStart("m", "m"), BlockStart(0, Text()), *[cited] * 20_000, BlockStop(0), MessageDelta("end_turn")]
+    events = [MessageStart("m", "m"), BlockStart(0, Text()), *[cited] * 20_000, BlockStop(0), MessageStop()]
     started = time.process_time()
     [frame] = flow([Translate()], [events], FOLDED)
     assert time.process_time() - started < 3
@@ -541,5 +541,14 @@ def test_presents_a_token() -> None:
 
 
 def test_stop_without_blocks_folds() -> None:
-    out = flow([Translate(), Reframe()], [[MessageStart("m", "m"), BlockStop(0)]], FOLDED)
+    out = flow([Translate(), Reframe()], [[MessageStart("m", "m"), BlockStop(0), MessageStop()]], FOLDED)
     assert msgspec.json.decode(out[0])["content"] == []
+
+
+@pytest.mark.parametrize("exchange", [STREAM, FOLDED])
+@pytest.mark.parametrize("client", ["anthropic", "openai-chat"])
+def test_an_answer_whose_end_a_stage_keeps_back_is_an_error(exchange: Exchange, client: str) -> None:
+    out = flow([Translate()], [message("Hi")[:-1]], replace(exchange, client_dialect=client))
+    assert isinstance(out[-1], Error)
+    assert out[-1].kind == "internal"
+    assert not any(isinstance(item, Frame) and b'stop_reason":"' in item.data for item in out)

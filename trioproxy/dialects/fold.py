@@ -23,7 +23,10 @@ from trioproxy.items import (
 )
 from trioproxy.stage import Stage
 
-__all__ = ["Fold", "FoldWriter", "size_of"]
+__all__ = ["UNENDED", "Fold", "FoldWriter", "size_of"]
+
+UNENDED = Error("internal", "the answer has no end: a stage has kept it back", 500)
+"""What a writer says of an answer that began, and neither stopped nor failed: cut, it must not look whole."""
 
 
 class Fold(Protocol):

@@ -167,9 +167,9 @@ def test_h098_stop_reasons(reason: str, finish: str) -> None:
 
 
 def test_a_ping_is_a_comment_and_takes_nobodys_place() -> None:
-    out = b"".join(flow([Translate(), Reframe()], [[Ping(), START, Ping()]], C_ON_A))
+    out = b"".join(flow([Translate(), Reframe()], [[Ping(), START, Ping(), *END]], C_ON_A))
     assert out.startswith(b": keepalive\n\ndata: {")
-    assert out.endswith(b"\n\n: keepalive\n\n")
+    assert out.count(b"\n\n: keepalive\n\n") == 1
 
 
 def test_two_messages_in_one_stream_are_one_answer() -> None:
@@ -250,7 +250,7 @@ def test_json_that_is_no_answer_is_no_stream() -> None:
 
 
 def test_what_nobody_knows_is_not_told_in_another_dialect() -> None:
-    assert written(START, Unknown("odd", b'{"type":"odd"}'), exchange=C_ON_A)[1:] == []
+    assert written(START, Unknown("odd", b'{"type":"odd"}'), *END) == written(START, *END)
 
 
 def test_metadata_that_is_dropped_leaves_an_answer() -> None:

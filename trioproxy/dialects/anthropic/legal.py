@@ -57,7 +57,7 @@ class Legal:
 
     def __init__(self, *, same: bool, limit: int) -> None:
         self._same, self._limit = same, limit
-        self._started = self._ended = False
+        self._started = self._ended = self._failed = False
         self._start = MessageStart("", "")
         self._begin()
 
@@ -73,8 +73,14 @@ class Legal:
         self._end: MessageDelta | None = None  # held until the message stops: there may be more of it
         self._behind: list[Event] = []  # what came behind it meanwhile
 
+    @property
+    def unended(self) -> bool:
+        """Whether a message has begun, and neither stopped nor failed."""
+        return self._started and not (self._ended or self._failed)
+
     def feed(self, event: Event) -> Iterator[Event]:
         """What may go out now. An untouched event is given as the object it was."""
+        self._failed = self._failed or isinstance(event, Error)
         match event:
             case Ping() | Unknown() if event.frame is not None and self._waits_for_the_end:
                 self._behind.append(event)

@@ -15,6 +15,7 @@ from trioproxy.dialects.anthropic.blocks import write_block
 from trioproxy.dialects.anthropic.events import write_event
 from trioproxy.dialects.anthropic.legal import Legal
 from trioproxy.dialects.extra import merge
+from trioproxy.dialects.fold import UNENDED
 from trioproxy.dialects.names import FORBIDDEN
 from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.items import (
@@ -87,6 +88,9 @@ class StreamWriter(Stage[Event, Frame | Error]):
         if self._same and event.frame is not None and not event.frame.whole:
             return (event.frame,)
         return (_frame(event),)
+
+    def close(self) -> Iterable[Frame | Error]:
+        return (UNENDED,) if self._legal.unended else ()
 
     def _mended(self, event: Event) -> Iterator[Frame | Error]:
         for each in self._legal.feed(event):
@@ -192,6 +196,8 @@ class Fold:
         """
         if self._message is None:
             return None
+        if self._legal.unended:
+            return UNENDED
         blocks = self._blocks
         if self._message.get("stop_reason") in ("max_tokens", "stop_sequence") and blocks and blocks[-1].cut:
             blocks = blocks[:-1] or ([] if self._same else [_Filling({"type": "text", "text": ""})])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from trioproxy.dialects.fold import UNENDED
 from trioproxy.dialects.openai_chat.chat import Chat, Wire, fault_of
 from trioproxy.dialects.peek import BAD_JSON, with_model
 from trioproxy.items import Error, Event, Frame, MessageStart, MessageStop, Ping, TextDelta, Unknown
@@ -65,7 +66,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
         self._source: Frame | None = None  # the frame that these events were read from
         self._gathered: list[Event] = []
         self._text: tuple[bytes, bytes] | None = None  # what stands around the text of a chunk
-        self._begun = self._finished = self._stopped = self._done = False
+        self._begun = self._finished = self._stopped = self._done = self._failed = False
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
         frame = event.frame
@@ -89,6 +90,8 @@ class StreamWriter(Stage[Event, Frame | Error]):
         yield from self._give_up()
         if self._stopped and not self._done:
             yield from self._end()
+        elif self._begun and not (self._done or self._failed):
+            yield UNENDED
 
     # ── frames that may leave as they came ──────────────────────────────────────────────────────────────────────────
 
@@ -115,6 +118,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
         if self._done:
             return  # behind the end (hazard H024)
         for event in events:
+            self._failed = self._failed or isinstance(event, Error)
             # Should a stage change what comes later, it has to be known what this was.
             self._chat.deltas(event)
             if isinstance(event, MessageStart):
@@ -140,6 +144,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
 
     def _write(self, event: Event) -> Iterator[Frame | Error]:
         if fault := fault_of(event):
+            self._failed = True
             yield fault
         elif isinstance(event, Ping):
             yield _KEEPALIVE
@@ -205,7 +210,7 @@ class Fold:
         self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
         self._calls: list[Wire] = []
         self._arguments: list[list[str]] = []
-        self._begun = False
+        self._begun = self._stopped = False
 
     def add(self, event: Event, /) -> Error | None:
         if fault := fault_of(event):
@@ -214,6 +219,7 @@ class Fold:
             self._begun = True
             if isinstance(event, MessageStart):  # of several messages in a row the first names the answer
                 self._head.read(event)
+        self._stopped = self._stopped or isinstance(event, MessageStop)
         for delta in self._chat.deltas(event):
             for key, pieces in self._texts.items():
                 if key in delta:
@@ -231,6 +237,8 @@ class Fold:
     def whole(self) -> bytes | Error | None:
         if not self._begun:
             return None
+        if not self._stopped:
+            return UNENDED
         texts = {key: "".join(pieces) for key, pieces in self._texts.items()}
         message: Wire = {"role": "assistant", "content": texts["content"] or None, "refusal": None}
         if texts["reasoning_content"]:
