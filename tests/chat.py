@@ -49,3 +49,23 @@ DONE = data(b"[DONE]")
 def stream(*chunks: bytes, finish: str = "stop") -> bytes:
     """A whole stream as OpenAI sends it."""
     return b"".join([chunk({"role": "assistant", "content": ""}), *chunks, chunk(finish=finish), USAGE, DONE])
+
+
+def gathered(body: bytes) -> dict[str, Any]:
+    """The message that a client puts together from a stream, as OpenAI's SDKs do: texts joined, calls by their index,
+    and whatever is another list as it comes."""
+    message: dict[str, Any] = {}
+    calls: dict[int, dict[str, Any]] = {}
+    for block in body.split(b"\n\n"):
+        wire = msgspec.json.decode(block[6:]) if block.startswith(b"data: {") else {}
+        for choice in wire.get("choices", ()):
+            for key, value in choice["delta"].items():
+                if key == "tool_calls":
+                    for each in value:
+                        known = calls.setdefault(each["index"], {"function": {"arguments": ""}})
+                        function = {"arguments": known["function"]["arguments"] + each["function"]["arguments"]}
+                        known |= each | {"function": known["function"] | each["function"] | function}
+                else:
+                    message[key] = message[key] + value if key in message and value is not None else value
+            message["finish_reason"] = choice["finish_reason"]
+    return message | ({"tool_calls": [calls[index] for index in sorted(calls)]} if calls else {})

@@ -18,6 +18,7 @@ import trio
 from trioproxy import config
 from trioproxy.http.server import Address, Listener, Server, open_listeners
 from trioproxy.proxy import Proxy
+from trioproxy.store.vault import open_vault
 
 
 @dataclass
@@ -175,15 +176,16 @@ async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[in
 async def running(loaded: config.Config, addresses: list[Address]) -> AsyncIterator[tuple[list[Listener], Server]]:
     """A configuration served on `addresses`."""
     listeners = await open_listeners(addresses)
-    answering = Proxy(loaded)
-    server = Server(answering.handle, answering.refusal, loaded.limits)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.serve, listeners)
-            yield listeners, server
-            nursery.cancel_scope.cancel()
-    finally:
-        answering.close()
+    async with open_vault(loaded.store, loaded.directory) as vault:
+        answering = Proxy(loaded, vault)
+        server = Server(answering.handle, answering.refusal, loaded.limits)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.serve, listeners)
+                yield listeners, server
+                nursery.cancel_scope.cancel()
+        finally:
+            answering.close()
 
 
 @dataclass

@@ -9,12 +9,13 @@ import pytest
 
 import trioproxy
 from trioproxy import config
-from trioproxy.config import DEFAULT_REQUEST, DEFAULT_RESPONSE, Config, Replay, Route, Secret, Upstream
+from trioproxy.config import DEFAULT_REQUEST, DEFAULT_RESPONSE, Config, Log, Replay, Route, Secret, Upstream
 from trioproxy.dialects.target import Target
 from trioproxy.errors import ConfigError, Position
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.http.server import Address
+from trioproxy.store import Settings
 from trioproxy.units import Seconds, Size
 
 PACKAGE = Path(trioproxy.__file__).parent
@@ -59,8 +60,9 @@ def test_the_smallest_file_has_every_default() -> None:
     [route] = loaded.routes
     assert (route.prefix, route.upstream) == ("/", upstream)
     assert (dict(route.models.aliases), route.strict, route.asked("x")) == ({}, False, "x")
-    assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
-    assert {"deframe", "parse", "signature-filter", "translate", "reframe", "keepalive"} == set(DEFAULT_RESPONSE)
+    assert stage_names(route) == (list(DEFAULT_REQUEST["anthropic"]), list(DEFAULT_RESPONSE))
+    expected = "deframe parse signature-filter remember-thinking keepalive translate reframe"
+    assert list(DEFAULT_RESPONSE) == expected.split()
 
 
 def test_a_file_that_says_everything() -> None:
@@ -70,7 +72,7 @@ def test_a_file_that_says_everything() -> None:
         hosts = ["proxy.lan"]
         origins = ["http://app.lan"]
         drain = "5s"
-        log = { level = "debug", format = "json" }
+        log = { enabled = false, level = "debug", format = "json" }
         limits = { body = "1 MiB", keep-alive = 0 }
 
         [upstreams.up]
@@ -85,7 +87,7 @@ def test_a_file_that_says_everything() -> None:
     )
     assert loaded.listen == (Address("127.0.0.1:1"), Address("unix:/run/x.sock"))
     assert (loaded.hosts, loaded.origins, float(loaded.drain)) == (("proxy.lan",), ("http://app.lan",), 5)
-    assert (loaded.log.level, loaded.log.format) == ("debug", "json")
+    assert loaded.log == Log(enabled=False, level="debug", format="json")
     assert (int(loaded.limits.body), float(loaded.limits.keep_alive)) == (1024**2, 0)
     up = loaded.upstreams["up"]
     assert (up.origin, up.path) == (Origin("https", "api.example", 8443), "/v1")
@@ -181,6 +183,8 @@ def test_no_response_stages_are_a_passthrough() -> None:
 def test_a_list_left_out_is_the_default_one() -> None:
     [route] = read(f"{UP}[pipeline]\nrequest = []").routes
     assert stage_names(route) == ([], list(DEFAULT_RESPONSE))
+    [route] = read(f"{UP}[pipeline]\nresponse = [{LIST}]").routes
+    assert stage_names(route) == (list(DEFAULT_REQUEST["anthropic"]), ["deframe", "parse", "translate", "reframe"])
 
 
 def test_the_request_stages_are_by_default_those_for_the_upstreams_dialect() -> None:
@@ -192,13 +196,14 @@ def test_the_request_stages_are_by_default_those_for_the_upstreams_dialect() -> 
         return [stage_names(route)[0] for route in reversed(read(text).routes)]
 
     by_prefix = {route.prefix: stage_names(route)[0] for route in read(UP + chat + routes + own).routes}
-    usual = list(DEFAULT_REQUEST)
-    assert by_prefix == {"/": [], "/c": usual, "/raw": usual, "/own": []}
+    usual = list(DEFAULT_REQUEST["openai-chat"])
+    # Where nothing is translated, nobody asks who needs one of them.
+    assert by_prefix == {"/": ["replay-thinking"], "/c": usual, "/raw": [], "/own": []}
     assert usual == ["billing-nonce"]
     assert requests(chat) == [usual]
     assert requests(f"{UP}{chat}{routes}[pipeline]\nrequest = []") == [[], [], []]
     twice = usual * 2
-    assert requests(f"{UP}{chat}{routes}[pipeline]\nrequest = {twice}") == [twice] * 3
+    assert requests(f"{UP}{chat}{routes}[pipeline]\nrequest = {twice}") == [twice, twice, []]
 
 
 def test_options_reach_the_stage() -> None:
@@ -250,22 +255,38 @@ def test_routes_stand_longest_prefix_first() -> None:
 
 def test_a_route_has_lists_of_its_own_and_the_others_by_default() -> None:
     loaded = read(f'{UP}[pipeline]\nresponse = []\n[routes."/x"]\nupstream = "up"\nresponse = [{LIST}]')
-    assert stage_names(loaded.routes[0]) == ([], ["deframe", "parse", "translate", "reframe"])
+    assert stage_names(loaded.routes[0]) == (["replay-thinking"], ["deframe", "parse", "translate", "reframe"])
 
 
 @pytest.mark.parametrize(
-    ("prefix", "path", "below"),
+    ("prefix", "path", "match"),
     [
-        ("/", "/v1/messages", "/v1/messages"),
-        ("/a", "/a/v1", "/v1"),
-        ("/a", "/a", "/"),
+        ("/", "/v1/messages", ("", "/v1/messages")),
+        ("/a", "/a/v1", ("", "/v1")),
+        ("/a", "/a", ("", "/")),
         ("/a", "/ab", None),
         ("/a", "/", None),
+        ("/{session}", "/s/v1/messages", ("s", "/v1/messages")),
+        ("/{session}", "/s", None),
+        ("/{session}", "/v1/messages", None),
+        ("/a/{session}", "/a/s/v1/models", ("s", "/v1/models")),
+        ("/a/{session}", "/a/v1/models", None),
+        ("/a/{session}", "/s/v1/models", None),
     ],
 )
-def test_the_path_below_a_prefix(prefix: str, path: str, below: str | None) -> None:
+def test_what_of_a_path_a_prefix_takes(prefix: str, path: str, match: tuple[str, str] | None) -> None:
     [route] = read(f'{UP}[routes]\n"{prefix}" = "up"').routes
-    assert route.below(path) == below
+    assert route.match(path) == match
+
+
+def test_sessions_stand_behind_what_is_fixed_and_before_what_is_shorter() -> None:
+    prefixes = ["/", "/{session}", "/a", "/a/{session}", "/a/b", "/b/c/d"]
+    routes = read(UP + "[routes]\n" + "\n".join(f'"{prefix}" = "up"' for prefix in prefixes)).routes
+    assert [route.prefix for route in routes] == ["/b/c/d", "/a/b", "/a/{session}", "/a", "/{session}", "/"]
+    assert {route.prefix: route.taken for route in routes if route.stem is not None} == {
+        "/{session}": {"a", "b"},
+        "/a/{session}": {"b"},
+    }
 
 
 # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -328,7 +349,10 @@ A = '[upstreams.a]\nurl = "http://a"\n'  # two lines, so that what is tested beg
 MISTAKES: dict[str, tuple[str, str]] = {
     # unknown names
     "unknown key": (A + "[limits]\nbodi = 1", "4:1: [limits] has no key 'bodi' = did you mean 'body'?"),
-    "unknown key, nothing near": (A + "[log]\nzzz = 1", "4:1: [log] has no key 'zzz' = known here: format, level"),
+    "unknown key, nothing near": (
+        A + "[log]\nzzz = 1",
+        "4:1: [log] has no key 'zzz' = known here: enabled, format, level",
+    ),
     "unknown section": (
         '[upstream.a]\nurl = "x"\n' + UP,
         "1:2: the file has no key 'upstream' = did you mean 'upstreams'?",
@@ -424,6 +448,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "effort for Anthropic's dialect": (
         A + 'effort = "drop"',
         "3:1: effort: only for upstreams of the dialect 'openai-chat', and this one is 'anthropic'"
+        ' = take it out, or if that is what the upstream speaks: dialect = "openai-chat"',
+    ),
+    "cache key of another kind": (
+        A + 'dialect = "openai-chat"\ncache-key = "user"',
+        "4:13: cache-key: Expected 'session', got 'user'",
+    ),
+    "cache key for Anthropic's dialect": (
+        A + 'cache-key = "session"',
+        "3:1: cache-key: only for upstreams of the dialect 'openai-chat', and this one is 'anthropic'"
         ' = take it out, or if that is what the upstream speaks: dialect = "openai-chat"',
     ),
     "version for another dialect": (
@@ -552,6 +585,19 @@ MISTAKES: dict[str, tuple[str, str]] = {
         '4:8: body: Expected a size such as "64 KiB" or "16 MiB", or a number of bytes, got \'much\''
         " = the value is that of $MUCH",
     ),
+    "wrong variable of a switch": (
+        A + '[log]\nenabled = { env = "MUCH", default = true }',
+        "4:11: enabled: Expected true or false (or yes, no, on, off, 1, 0), got another text"
+        " = the value is that of $MUCH",
+    ),
+    "wrong variable of a choice": (
+        A + '[log]\nlevel = { env = "MUCH" }',
+        "4:9: level: Expected 'debug' or 'info' or 'warning' or 'error', got 'much' = the value is that of $MUCH",
+    ),
+    "a level in capitals": (
+        A + '[log]\nlevel = "INFOS"',
+        "4:9: level: Expected 'debug' or 'info' or 'warning' or 'error', got 'INFOS' = did you mean 'info'?",
+    ),
     "wrong default": (
         A + 'token = { env = "NOPE", default = 5 }',
         "3:9: token: Expected `str`, got `int`",
@@ -593,6 +639,25 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "prefix that nothing is near": (
         A + '[routes]\n"a b" = "a"',
         "4:1: 'a b' is not a route's prefix = a path such as '/' or '/local', without a slash at its end",
+    ),
+    "no session": (
+        A + '[routes]\n"/local/{id}/" = "a"',
+        "4:1: '/local/{id}/' is not a route's prefix = did you mean '/local/{session}'?",
+    ),
+    "session in the middle": (
+        A + '[routes]\n"/{session}/x" = "a"',
+        "4:1: '/{session}/x' is not a route's prefix"
+        " = {session} stands for the whole last segment and no other, as in '/{session}' or '/local/{session}'",
+    ),
+    "two sessions": (
+        A + '[routes]\n"/{session}/{session}" = "a"',
+        "4:1: '/{session}/{session}' is not a route's prefix"
+        " = {session} stands for the whole last segment and no other, as in '/{session}' or '/local/{session}'",
+    ),
+    "session as a part of a segment": (
+        A + '[routes]\n"/s-{session}" = "a"',
+        "4:1: '/s-{session}' is not a route's prefix"
+        " = {session} stands for the whole last segment and no other, as in '/{session}' or '/local/{session}'",
     ),
     "response stage in the request list": (
         A + '[pipeline]\nrequest = ["deframe"]',
@@ -641,7 +706,7 @@ def test_a_mistake(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "x", "/x/", "//", "/a//b", "/a b", "/a?b", "/a#b", "/{session}", "/%41", "/ä", "/a\\nb"]
+    "prefix", ["", "x", "/x/", "//", "/a//b", "/a b", "/a?b", "/a#b", "/{id}", "/%41", "/ä", "/a\\nb"]
 )
 def test_what_is_no_prefix(prefix: str) -> None:
     [problem] = refused(f'{UP}[routes]\n"{prefix}" = "up"').problems
@@ -822,3 +887,91 @@ def test_a_file_that_cannot_be_read_is_an_os_error(tmp_path: Path) -> None:
 def test_the_shipped_file_is_fine() -> None:
     loaded = config.load(Path(__file__).parent.parent / "stages.toml", {})
     assert [route.prefix for route in loaded.routes] == ["/demo", "/"]
+
+
+# ── [store] ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LONG = "0123456789abcdef0123456789abcdef"
+
+
+def test_by_default_the_store_is_memory() -> None:
+    assert read(UP).store == Settings() == Settings(url="memory")
+
+
+@pytest.mark.parametrize("url", ["memory", "memory:", "off", "off:"])
+def test_a_store_that_is_no_place_may_have_a_colon(url: str) -> None:
+    assert read(f'{UP}[store]\nurl = "{url}"').store.url == url.rstrip(":")
+
+
+def test_every_key_of_the_store() -> None:
+    text = """
+    [store]
+    url       = "sqlite:thinking.db"
+    entries   = 7
+    size      = "2 MiB"
+    file-size = "3 MiB"
+    expires   = "2h"
+    timeout   = "100ms"
+    key       = { env = "STORE_KEY" }
+    """
+    store = read(UP + dedent(text), {"STORE_KEY": LONG}).store
+    assert store == Settings(
+        url="sqlite:thinking.db",
+        entries=7,
+        size=Size(2 * 1024**2),
+        file_size=Size(3 * 1024**2),
+        expires=Seconds(7200),
+        timeout=Seconds(0.1),
+        key=LONG,
+    )
+    assert LONG not in repr(store)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:a.db",
+        "sqlite:/var/lib/a.db",
+        "sqlite:///var/lib/a.db",
+        "valkey://127.0.0.1:6379",
+        "redis://user:secret@host/2",
+        "rediss://host",
+        "valkeys://[::1]:6380/1",
+        "unix:///run/valkey.sock",
+    ],
+)
+def test_places_where_a_store_can_be(url: str) -> None:
+    store = read(f'{UP}[store]\nurl = "{url}"').store
+    assert store.url == url
+    assert "secret" not in repr(store) + store.place
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('url = "sqllite:a.db"', "url: is no store that is known here"),
+        ('url = "a-secret.db"', "url: is no store that is known here"),
+        ('url = "sqlite:"', "url: does not say where the store is"),
+        ('url = "sqlite:dir/"', "url: does not say where the store is"),
+        ('url = "redis://"', "url: does not say where the store is"),
+        ('url = "redis://host:port"', "url: does not say where the store is"),
+        ('url = "unix:"', "url: does not say where the store is"),
+        ("entries = 0", "entries: Expected `int` >= 1, got 0"),
+        ('expires = "0s"', "expires: Expected a time of more than 0, got '0s'"),
+        ('key = "a-secret"', "key: Expected at least 32 characters, got 8"),
+        ("seize = 1", "[store] has no key 'seize'"),
+    ],
+)
+def test_what_is_wrong_with_a_store(line: str, message: str) -> None:
+    [problem] = refused(f"{UP}[store]\n{line}").problems
+    assert problem.message == message
+    assert problem.at
+    assert problem.at.line == 4
+    assert "secret" not in problem.message + problem.hint
+
+
+def test_encryption_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    [problem] = refused(f'{UP}[store]\nkey = "{LONG}"').problems
+    assert problem.message == "key: needs the package cryptography, which is not installed"
+    assert problem.hint == "pip install 'trioproxy[encryption]'"

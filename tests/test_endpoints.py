@@ -11,7 +11,7 @@ import trio
 from tests.peers import Line, ask, connect, proxy, upstream
 from tests.test_translation import A_HEADERS, C_HEADERS, body, toml
 from trioproxy.dialects import DIALECTS
-from trioproxy.endpoints import answered_here, caller, kept, refusal
+from trioproxy.endpoints import answered_here, caller, is_endpoint, kept, refusal
 
 LISTING = b'{"object":"list","data":[{"id":"gpt-a","object":"model","created":5},{"id":"gpt-b"}]}'
 A_LISTING = b'{"data":[{"type":"model","id":"claude-a","display_name":"A","created_at":"2025-01-02T03:04:05Z"}]}'
@@ -210,3 +210,26 @@ def test_what_is_kept_refused_and_answered() -> None:
     assert refusal("GET", "/v1/embeddings", [(b"x-api-key", b"x")], chat) is None
     assert refusal("GET", "/anything", [(b"authorization", b"x")], messages) is None
     assert answered_here("GET", "/", DIALECTS["anthropic"]) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/v1/messages", True),
+        ("/v1/messages/", True),
+        ("/chat/completions", True),
+        ("/v1/models", True),
+        ("/v1/models/", True),
+        ("/v1/models/a/b", True),
+        ("/v1/messages/count_tokens", True),
+        ("/v1/embeddings", True),
+        ("/api/hello", True),
+        ("/v1/modelling", False),
+        ("/v1/messagess", False),
+        ("/x/v1/messages", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+def test_what_clients_ask_for_somewhere(path: str, known: bool) -> None:
+    assert is_endpoint(path) is known

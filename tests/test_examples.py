@@ -5,16 +5,35 @@ from __future__ import annotations
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.anthropic import message, texts, wire
-from tests.peers import Line, ask, proxy, upstream
+from tests.chat import gathered
+from tests.peers import Line, ask, proxy, running, upstream
 from trioproxy import Seconds, Stage, config
-from trioproxy.config import Config
+from trioproxy.config import Config, Log
 from trioproxy.errors import ConfigError
 from trioproxy.http.client import Timeouts
+from trioproxy.http.server import Address
+from trioproxy.items import (
+    BlockStart,
+    BlockStop,
+    Event,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    SignatureDelta,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolInputDelta,
+    ToolUse,
+)
+from trioproxy.store import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,9 +99,9 @@ def test_every_example_file_is_tested() -> None:
 
 @pytest.mark.parametrize("name", KEYS)
 def test_an_example_file_needs_its_keys_and_no_more(name: str) -> None:
-    [route] = example(name).routes
-    assert route.prefix == "/"
-    assert route.upstream.token == next(iter(KEYS[name].values()), None)
+    routes = example(name).routes
+    assert routes[-1].prefix == "/"
+    assert {route.upstream.token for route in routes} == {next(iter(KEYS[name].values()), None)}
     if not KEYS[name]:
         return
     with pytest.raises(ConfigError) as caught:
@@ -95,7 +114,8 @@ def test_claude_code_on_openai() -> None:
     [route] = example("claude-code-on-openai.toml").routes
     assert (str(route.upstream), route.upstream.dialect) == ("https://api.openai.com/v1", "openai-chat")
     assert [stage.name for stage in route.request] == ["quota-probe", "billing-nonce"]
-    assert tuple(stage.name for stage in route.response) == config.DEFAULT_RESPONSE
+    named = "deframe parse signature-filter keepalive translate reframe"
+    assert [stage.name for stage in route.response] == named.split()
     assert route.asked("claude-opus-5-5") != route.asked("claude-haiku-4-5") != "claude-haiku-4-5"
     [route] = example("claude-code-on-openai.toml", OPENAI_MODEL="gpt-x", OPENAI_BASE_URL="http://local/v1").routes
     assert (str(route.upstream), route.asked("claude-opus-5-5")) == ("http://local/v1", "gpt-x")
@@ -107,18 +127,120 @@ def test_filter_only() -> None:
     assert "signature-filter" in [stage.name for stage in route.response]
 
 
+WEBUI = "open-webui-on-claude.toml"
+
+
+def said(loaded: Config) -> dict[str, dict[str, Any]]:
+    """The options that the file gives its stages."""
+    return {stage.name: dict(stage.options) for stage in (*loaded.routes[0].request, *loaded.routes[0].response)}
+
+
 def test_open_webui_on_claude() -> None:
-    loaded = example("open-webui-on-claude.toml")
-    [route] = loaded.routes
-    assert route.upstream.timeouts == Timeouts(connect=Seconds(10), first_byte=Seconds(300), between_bytes=Seconds(300))
-    assert (str(route.upstream), loaded.log.level) == ("https://api.anthropic.com", "info")
-    assert route.asked("claude-openai-tools/claude-sonnet-4-6") == "claude-sonnet-4-6"
-    environ = {"ANTHROPIC_CONNECT_TIMEOUT": "2.5", "ANTHROPIC_READ_TIMEOUT": "60", "ANTHROPIC_LOG_LEVEL": "debug"}
-    loaded = example("open-webui-on-claude.toml", ANTHROPIC_BASE_URL="http://local", **environ)
-    assert loaded.routes[0].upstream.timeouts == Timeouts(
-        connect=Seconds(2.5), first_byte=Seconds(60), between_bytes=Seconds(60)
+    loaded = example(WEBUI)
+    assert [route.prefix for route in loaded.routes] == ["/{session}", "/"]
+    for route in loaded.routes:
+        assert (str(route.upstream), route.upstream.dialect) == ("https://api.anthropic.com", "anthropic")
+        assert route.asked("claude-openai-tools/claude-sonnet-4-6") == "claude-sonnet-4-6"
+        assert [stage.name for stage in route.request] == ["replay-thinking"]
+        named = "deframe parse remember-thinking tool-text keepalive translate reframe"
+        assert [stage.name for stage in route.response] == named.split()
+    up = loaded.routes[0].upstream
+    assert up.timeouts == Timeouts(connect=Seconds(10), first_byte=Seconds(300), between_bytes=Seconds(300))
+    assert said(loaded)["replay-thinking"] == {"thinking_with_tools": True}
+    assert said(loaded)["tool-text"] == {"show": "reasoning"}
+    assert said(loaded)["translate"] == {"reasoning": "reasoning_content", "tool_calls": "single"}
+    assert loaded.log == Log(enabled=True, level="info")
+    assert loaded.store == Settings()
+
+
+def test_m1_6_open_webui_on_claude_is_told_by_the_environment() -> None:
+    loaded = example(
+        WEBUI,
+        ANTHROPIC_API_KEY="sk-ant-other",
+        ANTHROPIC_BASE_URL="http://local",
+        ANTHROPIC_CONNECT_TIMEOUT="2.5",
+        ANTHROPIC_READ_TIMEOUT="60",
+        ANTHROPIC_TOOL_CALL_STREAM_MODE="DELTA",
+        ANTHROPIC_ALLOW_THINKING_WITH_TOOLS="False",
+        ANTHROPIC_LOG_ENABLED="no",
+        ANTHROPIC_LOG_LEVEL="DEBUG",
+        TRIOPROXY_STORE="sqlite:thinking.db",
     )
-    assert (str(loaded.routes[0].upstream), loaded.log.level) == ("http://local", "debug")
+    up = loaded.routes[0].upstream
+    assert (str(up), up.token) == ("http://local", "sk-ant-other")
+    assert up.timeouts == Timeouts(connect=Seconds(2.5), first_byte=Seconds(60), between_bytes=Seconds(60))
+    assert said(loaded)["replay-thinking"] == {"thinking_with_tools": False}
+    assert said(loaded)["translate"]["tool_calls"] == "delta"
+    assert loaded.log == Log(enabled=False, level="debug")
+    assert loaded.store.url == "sqlite:thinking.db"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "keys"),
+    [
+        ("ANTHROPIC_BASE_URL", "nowhere", ["url"]),
+        ("ANTHROPIC_CONNECT_TIMEOUT", "soon", ["connect-timeout"]),
+        ("ANTHROPIC_READ_TIMEOUT", "-1", ["first-byte-timeout", "idle-timeout"]),
+        ("ANTHROPIC_TOOL_CALL_STREAM_MODE", "both", ["tool-calls"]),
+        ("ANTHROPIC_ALLOW_THINKING_WITH_TOOLS", "maybe", ["thinking-with-tools"]),
+        ("ANTHROPIC_LOG_ENABLED", "", ["enabled"]),
+        ("ANTHROPIC_LOG_LEVEL", "loud", ["level"]),
+        ("TRIOPROXY_STORE", "here", ["url"]),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, value: str, keys: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        example(WEBUI, **{variable: value})
+    assert [problem.message.partition(":")[0] for problem in caught.value.problems] == keys
+    assert all(f"the value is that of ${variable}" in problem.hint for problem in caught.value.problems)
+
+
+LOOK: list[Event] = [
+    *(MessageStart("msg_1", "claude-sonnet-4-5"), BlockStart(0, Thinking())),
+    *(ThinkingDelta(0, "What time is it?"), SignatureDelta(0, "sig=="), BlockStop(0)),
+    *(BlockStart(1, Text()), TextDelta(1, "Let me look."), BlockStop(1)),
+    *(BlockStart(2, ToolUse(id="toolu_1", name="clock")), ToolInputDelta(2, '{"zone"'), ToolInputDelta(2, ': "UTC"}')),
+    *(BlockStop(2), MessageDelta("tool_use"), MessageStop()),
+]
+
+
+async def test_m1_open_webui_on_claude_from_end_to_end() -> None:
+    """A turn that thinks, says something and calls a tool, and the one with the tool's result."""
+
+    async def claude(line: Line) -> None:
+        await line.head()
+        await line.chunk(wire(LOOK if len(up.requests) == 1 else message("It is ", "noon.")))
+        await line.end()
+
+    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    body: dict[str, Any] = {"model": "claude-openai-tools/claude-sonnet-4-5", "stream": True, "tools": [tool]}
+    body |= {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096}
+    asked: list[dict[str, Any]] = [{"role": "user", "content": "What time is it?"}]
+    async with upstream(claude) as up:
+        loaded = example(WEBUI, ANTHROPIC_BASE_URL=f"http://127.0.0.1:{up.port}")
+        async with running(loaded, [Address("127.0.0.1:0")]) as (listeners, _):
+            port = int(listeners[0].address.rpartition(":")[2])
+            path = "/chat-7/v1/chat/completions"
+            first = await ask(port, msgspec.json.encode(body | {"messages": asked}), path=path)
+            turn = gathered(first.body)
+            assert turn["reasoning_content"] == "What time is it?\n\nLet me look."
+            assert turn["content"] == ""
+            [call] = turn["tool_calls"]
+            assert call["function"] == {"name": "clock", "arguments": '{"zone": "UTC"}'}
+            assert first.body.count(b'"tool_calls":[') == 1
+            # As Open WebUI sends it back: no reasoning, and no text.
+            asked += [
+                {"role": "assistant", "content": "", "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": call["id"], "content": "12:00"},
+            ]
+            second = await ask(port, msgspec.json.encode(body | {"messages": asked}), path=path)
+    assert gathered(second.body)["content"] == "It is noon."
+    sent = msgspec.json.decode(up.requests[1].body)
+    assert sent["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": "What time is it?", "signature": "sig=="},
+        {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {"zone": "UTC"}},
+    ]
+    assert up.requests[0].header("x-api-key") == "sk-ant-key"
 
 
 async def test_a_stage_of_an_installed_package_works_by_its_name() -> None:

@@ -74,6 +74,17 @@ async def test_one_line_with_every_field(autojump_clock: trio.testing.MockClock)
     }
 
 
+async def test_a_session_is_told_at_no_more_length_than_a_model() -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    with Record("x", incoming=Asked()) as record:
+        fill(record)
+        record.session = "s" * 128
+    (line,) = lines(out)
+    assert line["session"] == "s" * 80
+    assert list(line)[7:10] == ["upstream", "session", "model"]
+
+
 async def test_what_never_came_to_pass_is_left_out() -> None:
     out = io.StringIO()
     set_up("info", "json", out, colour=False)
@@ -142,3 +153,15 @@ async def test_the_level_silences() -> None:
     with Record("x"):
         pass
     assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize("level", ["debug", "error"])
+async def test_switched_off_it_says_nothing_whatever_happens(level: str, capfd: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    set_up(level, "json", out, colour=False, enabled=False)
+    with Record("x") as record:
+        record.end = "failed: no"
+    log = logging.getLogger("trioproxy.http")
+    log.critical("it burns")
+    assert not log.isEnabledFor(logging.CRITICAL)  # nobody makes lines for nothing
+    assert (out.getvalue(), *capfd.readouterr()) == ("", "", "")

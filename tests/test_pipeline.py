@@ -17,7 +17,7 @@ from trioproxy.stage import Stage
 from trioproxy.testing import drive
 
 KNOWN = registry.built_in()
-USUAL = ["deframe", "parse", "signature-filter", "keepalive", "translate", "reframe"]
+USUAL = ["deframe", "parse", "signature-filter", "remember-thinking", "keepalive", "translate", "reframe"]
 
 
 class Answers(Stage[Request, Request | Event]):
@@ -82,7 +82,7 @@ def test_order_of_request_stages_that_works(names: list[str]) -> None:
 
 
 def test_order_tells_what_flows_between_the_stages() -> None:
-    assert flows(*USUAL) == [(bytes,), (Frame,), (Event,), (Event,), (Event,), (Frame,), (bytes,)]
+    assert flows(*USUAL) == [(bytes,), (Frame,), *[(Event,)] * 4, (Frame,), (bytes,)]
     assert flows("answers", direction="request") == [(Request,), (Request, Event)]
 
 
@@ -273,7 +273,7 @@ def test_order_story_the_file_as_it_is() -> None:
 
 def test_order_story_two_lines_swapped_are_refused_where_they_stand() -> None:
     with pytest.raises(ConfigError) as caught:
-        read(reordered("deframe", "signature-filter", "parse", "keepalive", "translate", "reframe"))
+        read(reordered("deframe", "signature-filter", "parse", *USUAL[3:]))
     line = (
         SHIPPED.read_text().split("\n").index(next(x for x in SHIPPED.read_text().split("\n") if '"parse",' in x)) + 1
     )
@@ -291,7 +291,7 @@ def test_order_story_two_lines_swapped_are_refused_where_they_stand() -> None:
 def test_order_story_every_swap_of_neighbours(first: int) -> None:
     order = list(USUAL)
     order[first], order[first + 1] = order[first + 1], order[first]
-    if {"signature-filter", "keepalive"} == set(order[first : first + 2]):
+    if {"signature-filter", "remember-thinking", "keepalive"}.issuperset(order[first : first + 2]):
         assert answer(read(reordered(*order))) == answer(read(reordered(*USUAL)))
     else:
         with pytest.raises(ConfigError) as caught:
@@ -318,9 +318,7 @@ def test_order_story_only_a_request_list(tmp_path: Path) -> None:
         "from trioproxy import *\nclass Ask(Stage[Request, Request]):\n    def feed(self, request, /): yield request\n"
     )  # fmt: skip
     text = re.sub(r"response = \[.*?\]\n", "", reordered(*USUAL), flags=re.DOTALL)
-    loaded = config.read(
-        text.replace("request  = []", 'request  = ["asking_stages:Ask"]'), tmp_path / "stages.toml", {}
-    )
+    loaded = config.read(text.replace('["replay-thinking"]', '["asking_stages:Ask"]'), tmp_path / "stages.toml", {})
     for route in loaded.routes:
         assert [spec.name for spec in route.request] == ["asking_stages:Ask"]
         assert [spec.name for spec in route.response] == USUAL

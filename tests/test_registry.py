@@ -2,7 +2,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 import pytest
 
@@ -308,6 +308,29 @@ def test_text_of_the_environment_may_spell_a_number() -> None:
     assert registry.convert("5", Size, strict=False) == 5
     with pytest.raises(registry.Misfit, match=r"^Expected `int`, got `str`$"):
         registry.convert("5", int)
+
+
+@pytest.mark.parametrize("kind", [bool, bool | None, Optional[bool]])  # noqa: UP045  # a plugin may write it so
+@pytest.mark.parametrize(
+    ("words", "meant"), [("true True TRUE yes Yes on ON 1", True), ("false no NO off Off 0", False)]
+)
+def test_text_of_the_environment_may_spell_a_truth_value(words: str, meant: bool, kind: Any) -> None:
+    for word in words.split():
+        assert registry.convert(f" {word}\n", kind, strict=False) is meant
+        with pytest.raises(registry.Misfit):
+            registry.convert(word, kind)
+    for wrong in ("maybe", "", " ", "2"):
+        with pytest.raises(registry.Misfit, match=r"^Expected true or false \(or yes, no, on, off, 1, 0\), got "):
+            registry.convert(wrong, kind, strict=False)
+
+
+@pytest.mark.parametrize("kind", [Literal["soft", "hard"], Literal["soft", "hard"] | None])
+def test_a_choice_may_be_named_in_capitals(kind: Any) -> None:
+    for strict in (True, False):
+        assert registry.convert(" SOFT", kind, strict=strict) == "soft"
+        with pytest.raises(registry.Misfit, match=r"^Expected 'soft' or 'hard', got 'SOFD'"):
+            registry.convert("SOFD", kind, strict=strict)
+    assert registry.convert("HARD", str, strict=False) == "HARD"
 
 
 def test_a_value_the_type_has_no_words_for() -> None:

@@ -112,6 +112,17 @@ async def test_it_says_where_it_listens_and_stops_when_told(tmp_path: Path, numb
     assert msgspec.json.decode(line)["id"] == got.headers["x-trioproxy-id"]
 
 
+async def test_without_a_log_only_the_banner_is_said(tmp_path: Path) -> None:
+    toml = "\n[log]\nenabled = false"
+    async with upstream(streams) as up, serving(up.toml() + toml, tmp_path) as running:
+        got = await ask(await running.port(), STREAM)
+        assert got.complete
+        running.signal()
+        assert await running.process.wait() == 0
+    assert got.headers["x-trioproxy-id"] not in running.said
+    assert running.said.startswith("trioproxy ")
+
+
 async def test_several_listeners_and_each_is_said(tmp_path: Path) -> None:
     listen = f'["127.0.0.1:0", "[::1]:0", "unix:{tmp_path}/proxy.sock"]'
     async with upstream(streams) as up, serving(up.toml(), tmp_path, listen) as running:

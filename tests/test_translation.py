@@ -12,6 +12,7 @@ from tests.chat import chunk, stream
 from tests.peers import Answer, Line, ask, proxy, upstream
 from trioproxy.config import Route, Upstream
 from trioproxy.dialects import DIALECTS, Target
+from trioproxy.dialects.peek import Peek
 from trioproxy.models import Models
 from trioproxy.stage import Exchange
 from trioproxy.translation import has_to_be_read, written
@@ -398,6 +399,6 @@ def test_an_untouched_request_keeps_its_very_bytes() -> None:
     route = Route("/", Upstream("up", "anthropic", None), models=Models({"claude-x": "claude-y"}))
     request = DIALECTS["anthropic"].read_request(body())
     exchange = Exchange(id="x", request=request, model="claude-x")
-    sent_body, known = written(route, exchange, body(), request)
-    assert sent_body == body().replace(b"claude-x", b"claude-y")
+    result, known = written(route, exchange, body(), request, Peek("claude-x"))
+    assert result.body == body().replace(b"claude-x", b"claude-y")
     assert known.upstream_model == "claude-y"

@@ -228,6 +228,8 @@ class Answering:
                 gap = b"" if self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) or not self._tail else b"\n\n"
                 await trio.sleep(_APART)
                 await incoming.send(gap + dialect.write_error_event(error, self._record.id))
+                if not dialect.breaks_off:
+                    await incoming.finish()
         except Gone:
             self._record.end = "client left"
 

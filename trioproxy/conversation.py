@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -18,10 +18,10 @@ from msgspec.structs import replace
 
 from trioproxy import pipeline, tokens
 from trioproxy.answering import Answering
-from trioproxy.config import Config, Route, StageSpec
-from trioproxy.dialects import DIALECTS, Dialect, Model, spoken_at
+from trioproxy.config import Config, Route, StageSpec, Upstream
+from trioproxy.dialects import DIALECTS, Dialect, Model, Written, spoken_at
 from trioproxy.dialects.errors import read_error
-from trioproxy.dialects.peek import BAD_JSON, with_model
+from trioproxy.dialects.peek import BAD_JSON, Peek, with_model
 from trioproxy.endpoints import COUNT, MODELS, answered_here, caller, refusal, write_count
 from trioproxy.ends import From, Gathered, Items, plain
 from trioproxy.errors import ProxyError
@@ -32,7 +32,9 @@ from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
 from trioproxy.items import Error, Frame, Request
 from trioproxy.log import Record
-from trioproxy.stage import Exchange, Stage
+from trioproxy.sessions import EXPECTED, in_headers, in_metadata, is_session
+from trioproxy.stage import Exchange, Memory, Stage
+from trioproxy.store.vault import Vault
 from trioproxy.translation import has_to_be_read, is_cross, written
 from trioproxy.upstream import Asking, Reply, ask, token_of
 
@@ -47,8 +49,8 @@ _NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that has no 
 class Conversation:
     """One exchange while it lasts."""
 
-    def __init__(self, config: Config, pool: Pool, incoming: Incoming) -> None:
-        self._config, self._pool, self._incoming = config, pool, incoming
+    def __init__(self, config: Config, pool: Pool, vault: Vault, incoming: Incoming) -> None:
+        self._config, self._pool, self._vault, self._incoming = config, pool, vault, incoming
         self._decoded = False  # the request's body came compressed, and is not any more
         self.record = Record(secrets.token_hex(4), incoming=incoming)
         self.answering = Answering(incoming, self.record)
@@ -72,7 +74,6 @@ class Conversation:
     async def _converse(self) -> None:
         incoming = self._incoming
         route, path = self._find(incoming.target.path)
-        self.record.route, self.record.upstream = route.prefix, route.upstream.name
         dialect = spoken_at(incoming.method, path)
         if dialect is None:
             await self._beside(route, path)
@@ -83,41 +84,24 @@ class Conversation:
             message = f"this route does not translate, and its upstream speaks {spoken.name}: ask at {spoken.paths[0]}"
             raise ProxyError(Error("not_found", message, 404))
         self.answering.secrets = self._secrets(route)
-        if dialect.name == route.upstream.dialect and not (route.request or route.response or route.renames):
+        route = route.serving(dialect.name)
+        if dialect.name == route.upstream.dialect and not (route.request or route.response or route.edits):
             await self._forward(route, path)
             return
-        specs = [spec for spec in route.request if not spec.cls.clients or dialect.name in spec.cls.clients]
-        reads = bool(specs) or has_to_be_read(route, dialect)
+        reads = bool(route.request) or has_to_be_read(route, dialect)
         body = await incoming.body()
-        if reads or route.renames:
+        if reads or route.edits:
             body = self._readable(body)
         peek = dialect.peek(body)
-        exchange = Exchange(
-            id=self.record.id,
-            method=incoming.method,
-            path=path,
-            route=route.prefix,
-            client_dialect=dialect.name,
-            upstream=route.upstream.name,
-            upstream_dialect=route.upstream.dialect,
-            stream=peek is not None and peek.stream,
-            model=peek.model if peek else "",
-            upstream_model=peek.model if peek else "",
-            usage_wanted=peek is not None and peek.include_usage,
-            created=int(time.time()),
-            started=self.record.started,
-            event_limit=self._config.limits.event,
-            ledger=self.record.ledger,
-        )
-        self.record.model = exchange.model
+        exchange = self._exchange(route, path, dialect, peek)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             request = None
             if reads:
                 request = dialect.read_request(body)
                 exchange = replace(exchange, request=request, model=request.model, stream=request.stream)
-            if specs and request is not None:
-                given = await self._ask_stages(nursery, specs, exchange, request)
+            if route.request and request is not None:
+                given = await self._ask_stages(nursery, route.request, exchange, request)
                 if given.answer:
                     exchange = replace(exchange, answered_here=True)
                     self.record.upstream = ""
@@ -126,21 +110,53 @@ class Conversation:
                     return
                 request = given.request
             # What is no request goes to the upstream all the same, which knows better what is wrong with it.
+            result = Written(body)
             if asked := peek is not None or request is not None:
-                body, exchange = written(route, exchange, body, request)
+                result, exchange = written(route, exchange, body, request, peek or Peek())
+                body = result.body
                 self.record.asked = exchange.upstream_model
             size, piped = len(body), bool(route.response)
             asking = Asking(
-                path=path, stream=exchange.stream, cross=is_cross(exchange), readable=piped, decoded=self._decoded
+                path=path,
+                stream=exchange.stream,
+                cross=is_cross(exchange),
+                readable=piped,
+                decoded=self._decoded,
+                headers=result.headers,
             )
             with await ask(self._pool, route.upstream, incoming, asking, length=size) as reply:
                 if size <= _AT_ONCE:
                     await reply.end(body)
                 else:
                     nursery.start_soon(reply.end, body)  # it may answer before it has read all
-                del body, request  # many megabytes need not stay for as long as the answer streams
+                del body, request, result  # many megabytes need not stay for as long as the answer streams
                 await self.answering.respond(nursery, route, exchange, reply, asked=asked)
             nursery.cancel_scope.cancel()
+
+    def _exchange(self, route: Route, path: str, dialect: Dialect, peek: Peek | None) -> Exchange:
+        """What is known of the exchange once its request was looked into (None: it is none)."""
+        if peek and not self.record.session:
+            self.record.session = in_metadata(peek.metadata)
+        exchange = Exchange(
+            id=self.record.id,
+            method=self._incoming.method,
+            path=path,
+            route=route.prefix,
+            client_dialect=dialect.name,
+            upstream=route.upstream.name,
+            upstream_dialect=route.upstream.dialect,
+            stream=peek is not None and peek.stream,
+            model=peek.model if peek else "",
+            upstream_model=route.asked(peek.model) if peek else "",
+            usage_wanted=peek is not None and peek.include_usage,
+            created=int(time.time()),
+            session=self.record.session,
+            started=self.record.started,
+            event_limit=self._config.limits.event,
+            ledger=self.record.ledger,
+        )
+        self.record.model = exchange.model
+        return replace(exchange, memory=self._memory(route.upstream, exchange))
 
     async def _forward(self, route: Route, path: str) -> None:
         """A request that nothing here has to read: its body streams to the upstream, the response to the client."""
@@ -161,11 +177,26 @@ class Conversation:
             nursery.cancel_scope.cancel()
 
     def _find(self, path: str) -> tuple[Route, str]:
+        """The route that serves `path`, and the path below it."""
         for route in self._config.routes:
-            if (below := route.below(path)) is not None:
-                return route, below
+            if (match := route.match(path)) is None:
+                continue
+            session, below = match
+            if route.stem is not None and not is_session(session):
+                self.answering.dialect = caller(self._incoming.headers, below, DIALECTS[route.upstream.dialect])
+                message = f"{session[:40]!r} in the path is not the id of a session: expected {EXPECTED}"
+                raise ProxyError(Error("invalid_request", message, 400))
+            self.record.route, self.record.upstream = route.prefix, route.upstream.name
+            self.record.session = session or in_headers(self._incoming.headers)
+            return route, below
         served = ", ".join(route.prefix for route in self._config.routes)
         raise ProxyError(Error("not_found", f"nothing is served at {path}; routes: {served}", 404))
+
+    def _memory(self, upstream: Upstream, exchange: Exchange) -> Memory | None:
+        """What is remembered for this client, whoever that is: nothing of it is for another one, model or upstream."""
+        client = token_of(self._incoming.headers) or ""
+        asked = (upstream.dialect, str(upstream), upstream.token or "", exchange.upstream_model)
+        return self._vault.drawer(*asked, client, exchange.session)
 
     def _secrets(self, route: Route) -> list[str]:
         """What of the file and of the client an upstream must not be quoted with."""
@@ -209,7 +240,7 @@ class Conversation:
         return b"".join(pieces)
 
     async def _ask_stages(
-        self, nursery: trio.Nursery, specs: list[StageSpec], exchange: Exchange, request: Request
+        self, nursery: trio.Nursery, specs: Sequence[StageSpec], exchange: Exchange, request: Request
     ) -> _Asked:
         """Send a request through the request stages, tasks of `nursery`."""
         exchange = replace(exchange, request=request)

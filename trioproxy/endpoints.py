@@ -10,7 +10,7 @@ from trioproxy.dialects import DIALECTS, Dialect
 from trioproxy.http.headers import Headers, get
 from trioproxy.items import Error
 
-__all__ = ["COUNT", "MODELS", "answered_here", "caller", "kept", "refusal", "write_count"]
+__all__ = ["COUNT", "MODELS", "answered_here", "caller", "is_endpoint", "kept", "refusal", "write_count"]
 
 MODELS = "/v1/models"
 COUNT = "/v1/messages/count_tokens"
@@ -23,6 +23,14 @@ _SERVED = "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/chat/comp
 # What of an upstream's response headers means something to a client of another dialect (hazard H104).
 _KEPT = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry", b"request-id", b"x-request-id"})
 _KEPT_PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-")
+
+
+def is_endpoint(path: str) -> bool:
+    """Whether some client asks for something at `path`, whatever the upstream speaks."""
+    asked = path.rstrip("/")
+    if asked == MODELS or path.startswith((f"{MODELS}/", *_TELEMETRY)):
+        return True
+    return any(asked in dialect.paths or path.startswith(dialect.beside) for dialect in DIALECTS.values())
 
 
 def answered_here(method: str, path: str, speaks: Dialect) -> bytes | None:

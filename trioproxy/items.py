@@ -125,11 +125,15 @@ class OtherBlock(Block, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One turn. `content` is a plain string where the client sent one."""
+    """One turn. `content` is a plain string where the client sent one.
+
+    `thought` marks an assistant's that is known to have all the thinking it was made with, though that be none.
+    """
 
     role: str
     content: str | tuple[Block, ...]
     extra: Extra = {}
+    thought: bool = False
 
 
 class Loss(msgspec.Struct, frozen=True):

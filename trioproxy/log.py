@@ -40,7 +40,7 @@ class Record:
     def __init__(self, id: str, *, incoming: _Request | None = None) -> None:
         self.id = id
         self.started = trio.current_time()
-        self.route = self.upstream = self.model = self.asked = ""
+        self.route = self.upstream = self.session = self.model = self.asked = ""
         self.status = 0
         self.bytes_in = 0
         self.ledger = Ledger()
@@ -76,6 +76,8 @@ class Record:
             fields["status"] = self.status
         if self.upstream:
             fields |= {"upstream": self.upstream}
+        if self.session:
+            fields["session"] = self.session[:80]
         if self.model:
             fields["model"] = self.model[:80]
         if self.asked and self.asked != self.model:
@@ -132,12 +134,22 @@ def _quoted(value: object) -> str:
     return text if text and text.isprintable() and not set(text) & set(' "=') else msgspec.json.encode(text).decode()
 
 
-def set_up(level: str, form: Literal["auto", "text", "json"], stream: TextIO = sys.stderr, *, colour: bool) -> None:
-    """Send trioproxy's log lines to `stream`. Only the command line calls this; embedded, logging is the program's."""
-    handler = logging.StreamHandler(stream)
+def set_up(
+    level: str,
+    form: Literal["auto", "text", "json"],
+    stream: TextIO = sys.stderr,
+    *,
+    colour: bool,
+    enabled: bool = True,
+) -> None:
+    """Send trioproxy's log lines to `stream`, or nowhere at all if it is not `enabled`.
+
+    Only the command line calls this; embedded, logging is the program's.
+    """
+    handler = logging.StreamHandler(stream) if enabled else logging.NullHandler()
     text = form == "text" or (form == "auto" and stream.isatty())
     handler.setFormatter(_Text(colour=colour) if text else _Json())
     logger = logging.getLogger("trioproxy")
     logger.handlers[:] = [handler]
-    logger.setLevel(level.upper())
+    logger.setLevel(level.upper() if enabled else logging.CRITICAL + 1)
     logger.propagate = False

@@ -14,6 +14,7 @@ from trioproxy.http.incoming import Incoming
 from trioproxy.http.server import Listener
 from trioproxy.items import Error, ErrorKind
 from trioproxy.log import Record
+from trioproxy.store.vault import Vault
 
 __all__ = ["Proxy"]
 
@@ -21,8 +22,8 @@ __all__ = ["Proxy"]
 class Proxy:
     """Answers requests as a configuration says. Give `handle` and `refusal` to an `http.Server`."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, vault: Vault) -> None:
+        self._config, self._vault = config, vault
         self._gate = Gate(hosts=config.hosts, origins=config.origins)
         self._pool = Pool()
 
@@ -32,7 +33,7 @@ class Proxy:
 
     async def handle(self, incoming: Incoming, listener: Listener) -> None:
         """Answer one request; never raises but for cancellation."""
-        conversation = Conversation(self._config, self._pool, incoming)
+        conversation = Conversation(self._config, self._pool, self._vault, incoming)
         with conversation.record:
             if listener.loopback and (reason := self._gate.refusal(incoming.headers, incoming.host)):
                 await conversation.answering.fail(Error("permission", reason, 403))

@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -238,22 +239,47 @@ _STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 
 
 def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
-    """`value` of the TOML file as a `kind`. Raises `Misfit` that says what was expected and what was got."""
+    """`value` of the TOML file as a `kind`; if not `strict`, text may spell a number or a truth value.
+
+    Raises `Misfit` that says what was expected and what was got.
+    """
+    choice = _of_one_kind(kind)
     try:
-        return msgspec.convert(value, kind, strict=strict, dec_hook=_units)
+        return msgspec.convert(_spelled(value, choice, strict=strict), kind, strict=strict, dec_hook=_units)
     except msgspec.ValidationError as exc:
         message, where = _WHERE.sub("", str(exc)), _WHERE.search(str(exc))
         steps = tuple(int(index) if index else name for index, name in _STEP.findall(where[1])) if where else ()
-        if get_origin(kind) is Literal:
-            choices = [str(choice) for choice in get_args(kind)]
+        if get_origin(choice) is Literal:
+            choices = [str(each) for each in get_args(choice)]
             if isinstance(value, str):
                 message = f"Expected {' or '.join(f'{choice!r}' for choice in choices)}, got {value!r}"
-                raise Misfit(message, did_you_mean(value, choices)) from exc
+                raise Misfit(message, did_you_mean(value.lower(), choices)) from exc
+        elif choice is bool and isinstance(value, str) and not strict:
+            message = f"Expected true or false (or {', '.join(_SWITCHES)}, 1, 0), got another text"
         elif ", got" not in message and not steps and isinstance(value, int | float):
             message = f"{message}, got {value!r}"  # of text msgspec itself says what can be said: it may be a secret
         raise Misfit(message.replace("`object`", "`table`"), "", steps) from exc
     except (NotImplementedError, TypeError) as exc:  # the author's annotation, not the operator's value
         raise Misfit(f"its type, {getattr(kind, '__name__', kind)}, cannot stand in a TOML file") from exc
+
+
+_SWITCHES = {"yes": True, "no": False, "on": True, "off": False}  # beside true, false, 1 and 0
+
+
+def _of_one_kind(kind: Any) -> Any:
+    """What `X | None` is if it is not None; any other kind is itself."""
+    kinds = (
+        [each for each in get_args(kind) if each is not type(None)] if get_origin(kind) in (Union, UnionType) else []
+    )
+    return kinds[0] if len(kinds) == 1 else kind
+
+
+def _spelled(value: Any, kind: Any, *, strict: bool) -> Any:
+    """Text as the type has it: words are often written in capitals, those of the environment above all."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if kind is bool and word and not strict:
+        return _SWITCHES.get(word, word)
+    return word if get_origin(kind) is Literal and word in get_args(kind) else value
 
 
 def _units(kind: type, value: object) -> object:

@@ -7,7 +7,7 @@ past it, in order. A stage object serves one exchange, in one direction, as one 
 from __future__ import annotations
 
 import types
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from trioproxy.items import Request
 from trioproxy.ledger import Ledger
 
-__all__ = ["Batch", "Exchange", "Receive", "Send", "Stage"]
+__all__ = ["Batch", "Exchange", "Memory", "Receive", "Send", "Stage"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -43,6 +43,17 @@ class Receive(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: types.TracebackType | None, /
     ) -> None: ...
+
+
+class Memory(Protocol):
+    """What outlives the exchange: values under names, bounded and forgetful. Each client has its own, by its upstream,
+    model, credentials and session. Neither method fails: what cannot be had now is as good as forgotten."""
+
+    async def recall(self, kind: str, names: Sequence[str], /) -> Mapping[str, bytes]:
+        """The values of those of `names` that are known. `kind` is the caller's own word for what it keeps."""
+
+    async def keep(self, kind: str, values: Mapping[str, bytes], /) -> None:
+        """Keep a value under each name."""
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +89,12 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """When the request came, in seconds since 1970."""
     input_tokens: int = 0
     """About how many tokens the request is, where the upstream's dialect tells only at the end of the answer."""
+    session: str = ""
+    """The session that the client says the request belongs to; empty if it says none."""
+    thinking: bool = False
+    """Whether the upstream was asked to think, and its dialect signs what it thinks."""
+    memory: Memory | None = None
+    """What outlives the exchange; None where nothing is to be remembered."""
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     """What was lost between the dialects; a stage that drops or approximates something notes it there."""
     status: int | None = None
@@ -111,8 +128,10 @@ class Stage(Generic[In, Out]):
     takes: ClassVar[tuple[type, ...]] = ()
     gives: ClassVar[tuple[type, ...]] = ()
     clients: ClassVar[frozenset[str]] = frozenset()
-    """The dialects of the clients whose requests a request stage is about; empty for all. A request that no stage is
-    about need not be read, and leaves as the bytes it is."""
+    """The dialects of the clients that the stage is about; empty for all. For others it is left out of the pipeline,
+    so it must give what it takes. A request that no stage is about need not be read, and leaves as the bytes it is."""
+    upstreams: ClassVar[frozenset[str]] = frozenset()
+    """The same for the dialects of upstreams."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from trioproxy import tokens
 from trioproxy.config import Route
-from trioproxy.dialects import DIALECTS, Dialect
-from trioproxy.dialects.peek import with_model
+from trioproxy.dialects import DIALECTS, Dialect, Written
+from trioproxy.dialects.peek import Peek, with_fields
 from trioproxy.errors import ProxyError
 from trioproxy.items import Error, Request
 from trioproxy.stage import Exchange
@@ -19,14 +19,16 @@ def is_cross(exchange: Exchange) -> bool:
 
 
 def has_to_be_read(route: Route, client: Dialect) -> bool:
-    """Whether a request must be read, stages or not; else its body can do without, but for the model's name."""
+    """Whether a request must be read, stages or not; else its body can do without, but for single fields."""
     target = route.upstream.target
     fits = target.version is not None or target.max_tokens is not None
     return client.name != route.upstream.dialect or fits
 
 
-def written(route: Route, exchange: Exchange, body: bytes, request: Request | None) -> tuple[bytes, Exchange]:
-    """The body to send for `body`, of which the request stages made `request` (None: it was not read).
+def written(
+    route: Route, exchange: Exchange, body: bytes, request: Request | None, peek: Peek
+) -> tuple[Written, Exchange]:
+    """What to send for `body`, which `peek` is of and the request stages made `request` of (None: it was not read).
 
     And the exchange as it is known now. Raises `ProxyError` (invalid_request) for what the upstream's dialect cannot
     say, or if the route is strict for what would be lost.
@@ -34,16 +36,20 @@ def written(route: Route, exchange: Exchange, body: bytes, request: Request | No
     asked = route.asked(request.model if request else exchange.model)
     exchange = replace(exchange, upstream_model=asked)
     speaks, target, ledger = DIALECTS[exchange.upstream_dialect], route.upstream.target, exchange.ledger
+    if target.cache_key == "session":
+        target = replace(target, session=exchange.session)
     if request is not None and not is_cross(exchange):
         before, request = request, speaks.fit(request, target, ledger)
         if request is before and request is exchange.request:
             request = None  # nothing is to be changed in it
     if request is None:
-        return (body if asked == exchange.model else with_model(body, asked)), exchange
+        changed = {} if asked == exchange.model else {"model": asked}
+        changed |= speaks.amend(peek, target)
+        return Written(with_fields(body, changed) if changed else body), exchange
     result = speaks.write_request(replace(request, model=asked), target, ledger)
     if route.strict and ledger:
         message = f"this route is strict, and {route.upstream.name} would not get everything: {ledger}"
         raise ProxyError(Error("invalid_request", message, 400))
     # An Anthropic client reads how long its request is at the start of a stream; others tell only at the end (H048).
     count = tokens.count(request, exact=False) if is_cross(exchange) and exchange.stream else 0
-    return result.body, replace(exchange, renamed=result.renamed, input_tokens=count)
+    return result, replace(exchange, renamed=result.renamed, thinking=result.thinking, input_tokens=count)

@@ -47,6 +47,8 @@ class Size(int):
 def show_seconds(seconds: float) -> str:
     """As the TOML file would say it."""
     number, unit = (seconds * 1000, "ms") if 0 < seconds < 1 else (seconds, "s")
+    if seconds >= 3600 and seconds % 3600 == 0:
+        number, unit = seconds / 3600, "h"
     return f"{number:.6f}".rstrip("0").rstrip(".") + unit
 
 

@@ -51,6 +51,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for an answer that we can decode."""
     decoded: bool = False
     """The body goes without the content coding that the client gave it."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Lists that the body needs more of: each field's value is added to what else the upstream is told there."""
 
 
 async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, length: int | None) -> Reply:
@@ -84,6 +86,9 @@ async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking
         headers = [*without(headers, *(name for name, _ in asks)), *asks]
     own = [(name.encode(), value.encode()) for name, value in upstream.headers]
     headers = [*without(headers, *(name for name, _ in own)), *own]
+    for name, value in asking.headers:
+        said = get(headers, name)
+        headers = [*without(headers, name), (name, said + b"," + value if said else value)]
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
     elif length or get(incoming.headers, b"content-length"):

@@ -8,7 +8,8 @@ from trioproxy import config
 from trioproxy.cli import demo
 
 
-async def test_shows_what_each_stage_did(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_shows_what_each_stage_did(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     assert await demo.show() == 0
     out = capsys.readouterr().out
     lines = out.splitlines()

@@ -45,6 +45,12 @@ def test_the_command_line_wins_over_the_file() -> None:
     assert read_config(None, environ={}).log.level == "info"
 
 
+def test_who_names_a_level_wants_a_log() -> None:
+    Path("stages.toml").write_text('[upstreams.up]\nurl = "http://up"\n[log]\nenabled = false')
+    assert not read_config(None, environ={}).log.enabled
+    assert read_config(None, log_level="info", environ={}).log.enabled
+
+
 @pytest.mark.parametrize(
     ("file", "environ", "message"),
     [

@@ -98,9 +98,9 @@ def test_a_configuration_in_full() -> None:
         listens on 127.0.0.1:1 and unix:/run/x.sock
 
         / → up: http://up:3456/v1 (anthropic, own token, own headers, idle-timeout 3s)
-          request:  as it comes
-          response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─keepalive→ Event
-                    ─translate→ Frame ─reframe→ bytes
+          request:  Request ─replay-thinking→ Request
+          response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─remember-thinking→ Event
+                    ─keepalive→ Event ─translate→ Frame ─reframe→ bytes
           signature-filter: within = 7, when-empty = "keep"
 
         /raw → demo: replay:recordings/metadata-then-answer.sse (anthropic, pace 40ms, chunk 7 B)
@@ -150,10 +150,43 @@ def test_models_and_the_ways_of_an_upstream() -> None:
           strict:   what would be lost between the dialects is refused
 
         /one → one: http://one (anthropic)
-          request:  as it comes
-          response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─keepalive→ Event
-                    ─translate→ Frame ─reframe→ bytes
+          request:  Request ─replay-thinking→ Request
+          response: bytes ─deframe→ Frame ─parse→ Event ─signature-filter→ Event ─remember-thinking→ Event
+                    ─keepalive→ Event ─translate→ Frame ─reframe→ bytes
           asked as: model = "qwen3-coder", version = "2023-06-01\"""")
+
+
+def test_sessions() -> None:
+    explained = explain("""
+        [upstreams.chat]
+        url = "http://chat/v1"
+        dialect = "openai-chat"
+        cache-key = "session"
+        [pipeline]
+        request = []
+        response = []
+        [routes]
+        "/{session}" = "chat"
+        "/local" = "chat"
+        "/local/{session}" = "chat"
+        """)
+    assert explained.partition("4567\n\n")[2] == dedent("""\
+        /{session} → chat: http://chat/v1 (openai-chat)
+          request:  as it comes
+          response: bytes, as they come
+          session:  1 to 128 of A-Z, a-z, 0-9 and . _ ~ : @ -, not "local"
+          asked as: cache-key = "session"
+
+        /local → chat: http://chat/v1 (openai-chat)
+          request:  as it comes
+          response: bytes, as they come
+          asked as: cache-key = "session"
+
+        /local/{session} → chat: http://chat/v1 (openai-chat)
+          request:  as it comes
+          response: bytes, as they come
+          session:  1 to 128 of A-Z, a-z, 0-9 and . _ ~ : @ -
+          asked as: cache-key = "session\"""")
 
 
 def test_a_short_one_says_nothing_more() -> None:
@@ -262,8 +295,8 @@ def test_a_stage_in_full() -> None:
         To paste
 
           [pipeline]
-          response = ["deframe", "parse", "signature-filter", "keepalive", "own_explained:Shout",
-                      "translate", "reframe"]
+          response = ["deframe", "parse", "signature-filter", "remember-thinking", "own_explained:Shout",
+                      "keepalive", "translate", "reframe"]
 
           [stages."own_explained:Shout"]
           # word = …  (must be given)
@@ -283,7 +316,12 @@ def test_a_stage_with_the_options_of_the_file() -> None:
     line = '  after  time, such as "10s"  { env = "AFTER", default = "3s" } in the file (default "10s")'
     assert line in lines
     assert lines[-3:] == ["  [stages.slow]", '  use = "keepalive"', '  after = { env = "AFTER", default = "3s" }']
-    assert '"keepalive", "slow",' in "\n".join(lines)
+    assert '"slow", "keepalive",' in "\n".join(lines)
+
+
+def test_options_of_many_words_stand_below_each_other() -> None:
+    lines = explain_stage("translate", Path.cwd(), {})
+    assert '  tool-calls  "single" or "delta", default "delta"' in lines
 
 
 def test_what_looks_like_a_secret_is_not_shown() -> None:

@@ -43,7 +43,8 @@ def test_the_banner_of_the_shipped_file() -> None:
         f"trioproxy {__version__} on http://127.0.0.1:PORT (stages.toml)",
         "  /     → router, http://127.0.0.1:3456",
         "  /demo → demo, replay:recordings/metadata-then-answer.sse",
-        "  stages: deframe → parse → signature-filter → keepalive → translate → reframe",
+        "  stages: replay-thinking → upstream → deframe → parse → signature-filter → remember-thinking → keepalive"
+        " → translate → reframe",
         "  clients: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude, or OPENAI_BASE_URL=http://127.0.0.1:PORT/v1",
         "  try: curl -N http://127.0.0.1:PORT/demo/v1/messages -d '{\"stream\":true}'",
     ]
@@ -59,6 +60,19 @@ def test_a_passthrough_and_routes_that_differ() -> None:
 def test_many_routes_are_counted() -> None:
     routes = "\n".join(f'"/{letter}" = "up"' for letter in "abcdef")
     assert "  … and 4 more routes: python -m trioproxy check" in shown(f"{UP}[routes]\n{routes}")
+
+
+def test_sessions_are_shown_with_one_of_that_name() -> None:
+    routes = '[routes]\n"/{session}" = "up"\n"/demo/{session}" = "demo"'
+    lines = shown(f"{UP}{DEMO}[pipeline]\nresponse = []\n{routes}")
+    assert lines[1] == "  /{session}      → up, http://up:3456"
+    base = "http://127.0.0.1:PORT"
+    assert (
+        lines[4] == f"  clients: ANTHROPIC_BASE_URL={base}/my-session claude, or OPENAI_BASE_URL={base}/my-session/v1"
+    )
+    assert lines[5] == f"  try: curl -N {base}/demo/my-session/v1/messages -d '{{\"stream\":true}}'"
+    [clients] = [line for line in shown(f'{UP}{routes.replace("demo", "up")}\n"/" = "up"') if "clients" in line]
+    assert clients == f"  clients: ANTHROPIC_BASE_URL={base} claude, or OPENAI_BASE_URL={base}/v1"
 
 
 def test_an_open_port_is_warned_of() -> None:

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the real clients that these tests drive: install.sh DIR (the tests look at tests/clients/.installed).
-# CLAUDE_CODE_VERSIONS names other versions. The Python SDK comes with the development requirements instead.
+# Installs the real clients that these tests drive: install.sh DIR [CLIENT]... (the tests look into .installed here).
+# CLIENT is claude-code, which is the one without any, or open-webui. CLAUDE_CODE_VERSIONS and OPEN_WEBUI_VERSION name
+# other versions, PYTHON another interpreter. The Python SDK comes with the development requirements instead.
 set -eu
 
-dir=${1:?usage: install.sh DIR}
-# The last one that two messages in one stream break, the last plain JavaScript one, and a native one.
-versions=${CLAUDE_CODE_VERSIONS:-2.0.77 2.1.58 2.1.329}
+dir=${1:?usage: install.sh DIR [claude-code|open-webui]...}
+shift
 mkdir -p "$dir"
 
 # A package.json of its own keeps npm from installing into a parent folder's project, and says that the scripts that
@@ -17,10 +17,34 @@ add() {
     npm install --prefix "$1" --no-audit --no-fund "$2"
 }
 
-major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || major=
-if [ "${major:-0}" -lt 22 ]; then
-    add "$dir/node" node@22
-fi
-for version in $versions; do
-    add "$dir/claude-code-$version" "@anthropic-ai/claude-code@$version"
+claude_code() {
+    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || major=
+    if [ "${major:-0}" -lt 22 ]; then
+        add "$dir/node" node@22
+    fi
+    # The last one that two messages in one stream break, the last plain JavaScript one, and a native one.
+    for version in ${CLAUDE_CODE_VERSIONS:-2.0.77 2.1.58 2.1.329}; do
+        add "$dir/claude-code-$version" "@anthropic-ai/claude-code@$version"
+    done
+}
+
+# Without torch and the other packages for speech and embeddings of its own, of which pip then says that they are
+# missing: the wheel brings the list of what Open WebUI needs when USE_SLIM_DOCKER is true. 0.8 GB instead of several.
+open_webui() {
+    "${PYTHON:-python3}" -m venv "$dir/open-webui"
+    pip="$dir/open-webui/bin/pip"
+    "$pip" install --no-deps "open-webui==${OPEN_WEBUI_VERSION:-0.12.4}"
+    "$pip" install -r "$dir"/open-webui/lib/python3*/site-packages/requirements-slim.txt
+}
+
+[ $# -gt 0 ] || set -- claude-code
+for client; do
+    case $client in
+        claude-code) claude_code ;;
+        open-webui) open_webui ;;
+        *)
+            echo "unknown client: $client" >&2
+            exit 2
+            ;;
+    esac
 done

@@ -503,6 +503,54 @@ def test_h074_thinking_is_off_where_the_turn_lost_its_own() -> None:
     assert later["thinking"]["type"] == "enabled"  # another turn
 
 
+def test_h074_a_message_that_is_known_to_have_thought_nothing_needs_no_thinking() -> None:
+    """Without interleaving only the first message of a turn thinks."""
+    said = [USER, call("a", thinking_blocks=SIGNED), result("a"), call("b"), result("b")]
+    body = {"model": "claude-sonnet-4-5", "messages": said, "tools": [TOOL], "reasoning_effort": "high"}
+    request = read_chat(msgspec.json.encode(body))
+    marked = tuple(replace(message, thought=message.role == "assistant") for message in request.messages)
+    for messages, on in ((request.messages, False), (marked, True)):
+        ledger = Ledger()
+        written = write_request(replace(request, messages=messages), Target(), ledger)
+        wire = judged(msgspec.json.decode(written.body))
+        assert written.thinking == ("thinking" in wire) == on
+        assert ("signed thinking" in str(ledger)) != on
+        assert [block["type"] for block in wire["messages"][1]["content"]] == ["thinking"] * on + ["tool_use"]
+
+
+def test_h074_thinking_says_nothing_to_who_is_not_to_think() -> None:
+    said = [USER, {"role": "assistant", "content": "a", "thinking_blocks": SIGNED}, USER]
+    cases: list[tuple[str, dict[str, Any], bool]] = [
+        ("claude-sonnet-4-5", {}, False),
+        ("claude-sonnet-4-5", {"reasoning_effort": "low"}, True),
+        ("claude-opus-5", {}, True),
+        ("claude-opus-5", {"reasoning_effort": "none"}, False),
+        ("minimax-m2", {}, True),  # nobody knows
+        ("minimax-m2", {"reasoning_effort": "none"}, False),
+    ]
+    for model, more, kept in cases:
+        body, noted = chat(*said, model=model, **more)
+        assert (body["messages"][1]["content"] == [*SIGNED, {"type": "text", "text": "a"}]) == kept, (model, more)
+        assert noted == ""
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5-1"])
+def test_thinking_that_no_longer_fits_is_dropped_by_models_that_bind_it(model: str) -> None:
+    """Chat clients change what they send again; see …/preserved-thinking."""
+    said = [USER, {"role": "assistant", "content": "a", "thinking_blocks": SIGNED}, USER]
+    for messages, more, bound in (
+        (said, {}, True),
+        (said, {"reasoning_effort": "low"}, True),
+        ([USER], {"reasoning_effort": "low"}, False),
+    ):
+        body = msgspec.json.encode({"model": model, "messages": messages, **more})
+        written = write_request(read_chat(body), Target(), Ledger())
+        thinking = judged(msgspec.json.decode(written.body)).get("thinking", {})
+        wanted = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+        assert (thinking == wanted) == bound
+        assert written.headers == (((b"anthropic-beta", b"thinking-binding-controls-2026-08-01"),) if bound else ())
+
+
 def test_h065_a_stage_that_takes_all_tools_takes_the_choice_among_them() -> None:
     body = {"model": "claude-sonnet-4-5", "messages": [USER], "tools": [TOOL], "tool_choice": "required"}
     request = replace(read_chat(msgspec.json.encode(body | {"reasoning_effort": "high"})), tools=())
@@ -658,6 +706,19 @@ def test_h134_the_upstreams_limit_holds_for_all(most: int, thinking: Any) -> Non
     assert fitted.extra.get("thinking") == thinking
     assert "max_tokens" in str(ledger)
     assert fit(fitted, Target(max_tokens=most), ledger) is fitted
+
+
+def test_h087_what_clears_thinking_goes_with_it() -> None:
+    clearing, other = {"type": "clear_thinking_20251015", "keep": "all"}, {"type": "clear_tool_uses_20250919"}
+    for edits, left in (([clearing], None), ([other, clearing], {"edits": [other]}), ([other], {"edits": [other]})):
+        request = own(OWN | {"context_management": {"edits": edits}})
+        for most, expected in ((1500, left), (15000, {"edits": edits})):
+            ledger = Ledger()
+            assert fit(request, Target(max_tokens=most), ledger).extra.get("context_management") == expected
+            assert ("clear_thinking" in str(ledger)) == (expected != {"edits": edits})
+    for odd in (None, 7, {}, {"edits": 7}, {"edits": [7]}):
+        request = own(OWN | {"context_management": odd})
+        assert fit(request, Target(max_tokens=1500), Ledger()).extra["context_management"] == odd
 
 
 def test_the_upstreams_limit_is_asked_for_where_the_client_set_none() -> None:

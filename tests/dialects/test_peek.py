@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioproxy.dialects import DIALECTS, Dialect
-from trioproxy.dialects.peek import decode, mended, with_model
+from trioproxy.dialects.peek import decode, fields_of, mended, with_fields, with_model
 from trioproxy.errors import ProxyError
 
 ODD = st.sampled_from(["null", "true", "false", "1", '"yes"', "{}", "[]", r'"\ud83d"', '{"include_usage":"yes"}'])
@@ -49,6 +49,28 @@ def test_h124_a_cut_emoji_is_mended() -> None:
 
 def test_a_key_that_is_no_text_is_mended_too() -> None:
     assert with_model(b'{"model":"a","\xff":1}', "b") == '{"model":"b","\ufffd":1}'.encode()
+
+
+def test_single_fields_are_set_and_all_else_is_the_very_text() -> None:
+    body = rb'{"a" :1.0, "b":{ "c":"\u0041" }, "d":2}'
+    assert with_fields(body, {"d": None, "e": {"f": "g"}}) == rb'{"a":1.0,"b":{ "c":"\u0041" },"d":null,"e":{"f":"g"}}'
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"null", b"5", b'"x"', b"[{}]", b'{"a":"\xff"}', b"[" * 100_000 + b"]" * 100_000]
+)
+def test_what_is_no_object_has_no_fields(text: bytes) -> None:
+    assert fields_of(msgspec.Raw(text)) == {}
+    assert fields_of(msgspec.Raw(b'{"a":[1]}')) == {"a": [1]}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda dialect: str(dialect.name))
+@pytest.mark.parametrize("metadata", [b"5", b'{"a":"\xff"}', b'{"a":1e999}', b"null"])
+def test_metadata_that_cannot_be_read_hides_nothing_else(dialect: Dialect, metadata: bytes) -> None:
+    """A client must not get round an alias with it."""
+    peek = dialect.peek(b'{"model":"m","stream":true,"metadata":' + metadata + b"}")
+    assert peek
+    assert (peek.model, peek.stream, peek.metadata) == ("m", True, {})
 
 
 @pytest.mark.parametrize("escape", [rb"\n", rb"\\"])

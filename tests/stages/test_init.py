@@ -2,12 +2,14 @@ from trioproxy import Stage
 from trioproxy.registry import built_in, options
 from trioproxy.stages import BUILT_IN
 
+TOGETHER = {"remember-thinking": "replay-thinking"}  # the two halves of one thing: what one writes, the other reads
+
 
 def test_names_match_files_and_classes() -> None:
     """TOML name = file name = class name."""
     for name, where in BUILT_IN.items():
         module, _, cls = where.partition(":")
-        assert module == f"trioproxy.stages.{name.replace('-', '_')}"
+        assert module == f"trioproxy.stages.{TOGETHER.get(name, name).replace('-', '_')}"
         assert cls == "".join(part.capitalize() for part in name.split("-"))
 
 

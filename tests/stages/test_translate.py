@@ -1,7 +1,23 @@
+from typing import Any
+
+import pytest
 from msgspec.structs import replace
 
 from tests.anthropic import FOLDED, STREAM, message
-from trioproxy.items import Error, Frame, Ping, TextDelta
+from tests.chat import C_ON_A
+from trioproxy.items import (
+    BlockStart,
+    Error,
+    Frame,
+    MessageStart,
+    Ping,
+    SignatureDelta,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolInputDelta,
+    ToolUse,
+)
 from trioproxy.stages.translate import Translate
 from trioproxy.testing import check_stage, drive
 
@@ -32,5 +48,27 @@ def test_folds_for_a_client_that_did_not_ask_to_stream() -> None:
     assert b'"content":[{"type":"text","text":"Hello"}]' in out[0].data
 
 
+THOUGHT = [MessageStart("msg_1", "m"), BlockStart(0, Thinking()), ThinkingDelta(0, "hm"), SignatureDelta(0, "s")]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, b'"reasoning_content":"hm"'),
+        ({"reasoning": "reasoning"}, b'"reasoning":"hm"'),
+        ({"reasoning": "reasoning_details"}, b'"signature":"s"'),
+    ],
+)
+def test_a_style_is_for_chat_clients_alone(options: Any, told: bytes) -> None:
+    assert told in b"".join(item.data for item in drive([Translate(**options)], THOUGHT, exchange=C_ON_A)[:-1])
+    assert drive([Translate(**options)], THOUGHT) == drive([Translate()], THOUGHT)
+    call = [MessageStart("msg_1", "m"), BlockStart(0, ToolUse(id="t", name="f")), ToolInputDelta(0, "{")]
+    single = Translate(tool_calls="single", **options)
+    assert b"tool_calls" not in b"".join(item.data for item in drive([single], call, exchange=C_ON_A)[:-1])
+    assert drive([Translate(tool_calls="single", **options)], call) == drive([Translate()], call)
+
+
 def test_is_a_good_stage() -> None:
     check_stage(Translate, message("Hi"))
+    check_stage(Translate, message("Hi"), exchange=C_ON_A)
+    check_stage(lambda: Translate(reasoning="reasoning_details", tool_calls="single"), THOUGHT, exchange=C_ON_A)

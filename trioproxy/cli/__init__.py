@@ -20,6 +20,7 @@ from trioproxy.cli.serve import serve_forever
 from trioproxy.cli.terminal import complain, width
 from trioproxy.errors import ConfigError
 from trioproxy.registry import did_you_mean
+from trioproxy.store import StoreError
 
 __all__ = ["main"]
 
@@ -110,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit):  # the latter is how rich, which prints the help, says the former
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `… | head`: nobody reads any more
         return 0
+    except StoreError as exc:
+        complain(f"the store cannot be used: {exc}")
+        return 1
     except OSError as exc:
         hint = "; --listen 127.0.0.1:0 takes a free one" if exc.errno == errno.EADDRINUSE else ""
         complain(f"{exc.strerror or exc}{hint}")

@@ -28,7 +28,7 @@ def read_config(
     if listen:
         loaded = replace(loaded, listen=tuple(map(_address, listen)))
     if log_level:
-        loaded = replace(loaded, log=replace(loaded.log, level=log_level))
+        loaded = replace(loaded, log=replace(loaded.log, level=log_level, enabled=True))
     return loaded
 
 

@@ -17,11 +17,13 @@ from trioproxy.errors import ConfigError, printable
 from trioproxy.http.client import Timeouts
 from trioproxy.http.limits import Limits
 from trioproxy.items import Error, Request
+from trioproxy.sessions import EXPECTED
+from trioproxy.store import Settings
 from trioproxy.units import Seconds, Size, show_seconds, show_size
 
 __all__ = ["explain_config", "explain_stage", "list_stages"]
 
-Settings = Mapping[str, Any]
+Options = Mapping[str, Any]
 """The `[stages.NAME]` table of the file, as it stands there."""
 
 
@@ -51,7 +53,12 @@ def _route(route: Route, width: int) -> list[str]:
         ("response", route.response, "bytes, as they come"),
     ):
         lines += wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + ':':10}", width)
-    for subject, settings in (("models", _aliases(route)), ("asked as", _ways(upstream)), ("strict", _strict(route))):
+    for subject, settings in (
+        ("session", _sessions(route)),
+        ("models", _aliases(route)),
+        ("asked as", _ways(upstream)),
+        ("strict", _strict(route)),
+    ):
         if settings:
             label = f"  {subject + ':':10}"
             lines += wrap([cut(setting, width - len(label)) for setting in _listing(settings)], label, width)
@@ -96,6 +103,13 @@ def _ways(upstream: Upstream) -> list[str]:
     return [f"{key} = {_value(value)}" for key, value in ways.items() if value is not None]
 
 
+def _sessions(route: Route) -> list[str]:
+    """What stands for the session in its paths."""
+    if route.stem is None:
+        return []
+    return [EXPECTED, *(f"not {_value(name)}" for name in sorted(route.taken))]
+
+
 def _strict(route: Route) -> list[str]:
     return ["what would be lost between the dialects is refused"] if route.strict else []
 
@@ -121,11 +135,25 @@ def _changed(config: Config) -> Iterator[tuple[str, str]]:
         ("drain", config.drain, Seconds(30)),
         ("hosts", list(config.hosts), []),
         ("origins", list(config.origins), []),
+        ("log.enabled", config.log.enabled, True),
         ("log.level", config.log.level, "info"),
         ("log.format", config.log.format, "auto"),
     ):
         if value != default:
             yield f"  {name}", f"{_value(value)} (default {_value(default)})"
+    yield from _store(config.store)
+
+
+def _store(store: Settings) -> Iterator[tuple[str, str]]:
+    usual = Settings()
+    if store.url != usual.url:
+        yield "  store.url", f"{_value(store.place)} (default {_value(usual.url)})"
+    if store.key is not None:
+        yield "  store.key", "set: what leaves the process is encrypted"
+    for field in msgspec.structs.fields(Settings):
+        value = getattr(store, field.name)
+        if field.name not in ("url", "key") and value != field.default:
+            yield f"  store.{field.name.replace('_', '-')}", f"{_value(value)} (default {_value(field.default)})"
 
 
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +181,7 @@ def _row(name: str) -> tuple[str, str, str, list[str]]:
     return name, _arrow(cls), doc, [_setting(option) for option in registry.options(cls)]
 
 
-def explain_stage(name: str, directory: Path, settings: Settings, width: int = WIDEST) -> list[str]:
+def explain_stage(name: str, directory: Path, settings: Options, width: int = WIDEST) -> list[str]:
     """One stage in full: its docstring, its options, and TOML to paste.
 
     `directory` is where the TOML file is, `settings` what it says of `name`. Raises `ConfigError` if there is no such
@@ -169,7 +197,10 @@ def explain_stage(name: str, directory: Path, settings: Settings, width: int = W
     for paragraph in _doc(cls).split("\n\n"):
         lines += [*wrap(paragraph.split(), "", width), ""]
     if options:
-        lines += ["Options", *_columns([_explained(option, settings, width) for option in options], width)]
+        rows: list[tuple[str, ...]] = [_explained(option, settings, width) for option in options]
+        if max(len(kind) for _, kind, _ in rows) > width // 2:
+            rows = [(option, f"{kind}, {default}") for option, kind, default in rows]
+        lines += ["Options", *_columns(rows, width)]
         for option in options:
             if not _fits(option, width):
                 lines += ["", f"The default of {option.name}", *_pieces(_value(option.default), width)]
@@ -178,7 +209,7 @@ def explain_stage(name: str, directory: Path, settings: Settings, width: int = W
     return [*lines, "", *_snippet(name, cls, options, settings, width)]
 
 
-def _explained(option: registry.Option, settings: Settings, width: int) -> tuple[str, str, str]:
+def _explained(option: registry.Option, settings: Options, width: int) -> tuple[str, str, str]:
     if option.default is registry.REQUIRED:
         default = "must be given"
     elif option.default is None:
@@ -197,7 +228,7 @@ def _fits(option: registry.Option, width: int) -> bool:
 
 
 def _snippet(
-    name: str, cls: registry.StageClass, options: Sequence[registry.Option], settings: Settings, width: int
+    name: str, cls: registry.StageClass, options: Sequence[registry.Option], settings: Options, width: int
 ) -> list[str]:
     """The stage in a pipeline that works, and its options as the file says them, or else as they are by default."""
     lines = ["To paste", "", "  [pipeline]", *_listed(name, cls, width)]
@@ -214,7 +245,8 @@ def _snippet(
 
 
 def _listed(name: str, cls: registry.StageClass, width: int) -> list[str]:
-    """The default pipeline with the stage at the last place where what it takes is in flow."""
+    """The default pipeline with the stage at the last place where what it takes is in flow, or before `keepalive`,
+    which must know how long the client has heard nothing."""
     if any(issubclass(taken, Request) for taken in cls.takes):
         return [f"  request = [{_value(name)}]"]
     chain = list(DEFAULT_RESPONSE)
@@ -223,7 +255,8 @@ def _listed(name: str, cls: registry.StageClass, width: int) -> list[str]:
         _, flows = pipeline.check("response", [(each, known[each]) for each in chain], known)
         fitting = [index for index, flow in enumerate(flows) if any(issubclass(item, cls.takes) for item in flow)]
         fitting += [index for index, flow in enumerate(flows) for item in flow if issubclass(cls.takes[0], item)]
-        chain.insert(max(fitting, default=len(chain)), name)
+        quiet = chain.index("keepalive")
+        chain.insert(quiet if quiet in fitting else max(fitting, default=len(chain)), name)
     first, *rest = (f"{_value(each)}," for each in chain)
     return wrap([first, *rest[:-1], f"{_value(chain[-1])}]"], "  response = [", width)
 

@@ -12,6 +12,7 @@ from trioproxy.cli.terminal import say, wants_colour
 from trioproxy.config import Config, Route
 from trioproxy.http.server import Listener, Server, open_listeners
 from trioproxy.proxy import Proxy
+from trioproxy.store.vault import open_vault
 
 __all__ = ["banner", "serve_forever"]
 
@@ -20,27 +21,29 @@ ASK = """'{"stream":true}'"""  # a recording answers anything
 
 
 async def serve_forever(config: Config) -> int:
-    """Serve until a signal; the exit status. Raises `OSError` if a listener cannot be opened."""
-    log.set_up(config.log.level, config.log.format, colour=wants_colour())
+    """Serve until a signal; the exit status.
+
+    Raises `OSError` if a listener cannot be opened, `StoreError` if the store can never be used.
+    """
+    log.set_up(config.log.level, config.log.format, colour=wants_colour(), enabled=config.log.enabled)
     # Signals are received before anything is announced: who reads the banner may send one at once.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        listeners = await open_listeners(config.listen)
-        proxy = Proxy(config)
-        server = Server(proxy.handle, proxy.refusal, config.limits)
-        say("\n".join(banner(config, listeners)))
-        _tune_collector()
-        status = 0
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop, signals, server, nursery.cancel_scope, config.drain)
-                await server.serve(listeners)
-                nursery.cancel_scope.cancel()
-            if server.busy:
-                say(f"stopped; {_streams(server.busy)} cut off")
-                status = 1
-        finally:
-            proxy.close()
-        return status
+        async with open_vault(config.store, config.directory) as vault:
+            listeners = await open_listeners(config.listen)
+            proxy = Proxy(config, vault)
+            server = Server(proxy.handle, proxy.refusal, config.limits)
+            say("\n".join(banner(config, listeners)))
+            _tune_collector()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_stop, signals, server, nursery.cancel_scope, config.drain)
+                    await server.serve(listeners)
+                    nursery.cancel_scope.cancel()
+            finally:
+                proxy.close()
+    if server.busy:
+        say(f"stopped; {_streams(server.busy)} cut off")
+    return 1 if server.busy else 0
 
 
 def _tune_collector() -> None:
@@ -82,10 +85,12 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     chain = next(iter(chains)) if len(chains) == 1 else "differ: python -m trioproxy check"
     lines.append(f"  stages: {chain}")
     if base:
-        lines.append(f"  clients: ANTHROPIC_BASE_URL={base} claude, or OPENAI_BASE_URL={base}/v1")
+        everything = next((route for route in shown if route.prefix in ("/", "/{session}")), None)
+        home = _url(base, everything) if everything else base
+        lines.append(f"  clients: ANTHROPIC_BASE_URL={home} claude, or OPENAI_BASE_URL={home}/v1")
     if replay := next((route for route in shown if route.upstream.replay), None):
         way = "" if base else f"--unix-socket {shlex.quote(listeners[0].address.removeprefix('unix:'))} "
-        lines.append(f"  try: curl {way}-N {_url(base or 'http://localhost', replay)} -d {ASK}")
+        lines.append(f"  try: curl {way}-N {_url(base or 'http://localhost', replay)}/v1/messages -d {ASK}")
     open_to_all = [each.address for each in listeners if not each.loopback and not each.unix]
     if open_to_all:
         verbs = "is open to the network, and asks" if len(open_to_all) == 1 else "are open to the network, and ask"
@@ -110,7 +115,10 @@ def _base(listeners: list[Listener]) -> str:
 
 
 def _url(base: str, route: Route) -> str:
-    return f"{base}{'' if route.prefix == '/' else route.prefix}/v1/messages"
+    """Where a route begins; one with sessions for a session of that name."""
+    if route.stem is not None:
+        return f"{base}{route.stem}/my-session"
+    return base + ("" if route.prefix == "/" else route.prefix)
 
 
 def _streams(number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from trioproxy.items import Request
 
 __all__ = ["DEFAULT_REQUEST", "DEFAULT_RESPONSE", "Chain", "Chains", "Stages", "Usual", "check_answers", "read_chain"]
 
-DEFAULT_REQUEST: tuple[str, ...] = ("billing-nonce",)
-"""For upstreams of other dialects than Anthropic's; what goes to one of these is not read without need."""
-DEFAULT_RESPONSE = ("deframe", "parse", "signature-filter", "keepalive", "translate", "reframe")
+# By the upstream's dialect. What no stage is about, because of the client's dialect, is not read without need.
+DEFAULT_REQUEST: Mapping[str, tuple[str, ...]] = {
+    "anthropic": ("replay-thinking",),
+    "openai-chat": ("billing-nonce",),
+}
+DEFAULT_RESPONSE = ("deframe", "parse", "signature-filter", "remember-thinking", "keepalive", "translate", "reframe")
 
 Chain = list[StageSpec] | None
 """The stages of one direction; None if a problem with them is noted."""
@@ -84,17 +87,20 @@ class Usual:
     """The `[pipeline]` section: the stages of the routes that have no lists of their own."""
 
     def __init__(self, section: Table, stages: Stages) -> None:
-        self.stages = stages
+        self.stages, self._section = stages, section
+        self._request = read_chain(section, "request", stages, ()) if "request" in section.raw else None
         self._given = "request" in section.raw
-        self._request = read_chain(section, "request", stages, DEFAULT_REQUEST)
         self._response = read_chain(section, "response", stages, DEFAULT_RESPONSE)
         where = "response" if "response" in section.raw else "request"
         check_answers(section, (where,), self._request, self._response)
+        section.known("request")
         section.done()
 
     def chains(self, dialect: str) -> Chains:
         """The stages in front of an upstream that speaks `dialect`."""
-        return self._request if self._given or dialect != "anthropic" else [], self._response
+        usual = DEFAULT_REQUEST.get(dialect, ())
+        request = self._request if self._given else read_chain(self._section, "request", self.stages, usual)
+        return request, self._response
 
 
 def check_answers(table: Table, below: toml.Path, request: Chain, response: Chain) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
 
 from trioproxy import registry, toml
 from trioproxy.config.aliases import read_models
@@ -11,12 +14,13 @@ from trioproxy.config.pipelines import DEFAULT_RESPONSE, Chains, Stages, Usual, 
 from trioproxy.config.table import Table
 from trioproxy.errors import Problem
 from trioproxy.models import Models
+from trioproxy.sessions import SEGMENT
 
 __all__ = ["read_routes"]
 
 
 def read_routes(root: Table, upstreams: Mapping[str, Upstream | None], usual: Usual, models: Models) -> list[Route]:
-    """Every route, longest prefix first; `usual` and `models` are for routes that have none of their own."""
+    """Every route, in the order in which they are tried; `usual` and `models` are for routes without their own."""
     section = root.table("routes")
     if not section.raw:
         if len(upstreams) > 1 and not section.broken:
@@ -27,17 +31,29 @@ def read_routes(root: Table, upstreams: Mapping[str, Upstream | None], usual: Us
         routes = [_route("/", upstream, usual.chains(upstream.dialect), models) for upstream in found]
     else:
         routes = [_read(section, prefix, upstreams, usual, models) for prefix in section.raw]
-    return sorted((route for route in routes if route), key=lambda route: -len(route.prefix))
+    prefixes = [route.prefix for route in routes if route]
+    return sorted((_told_apart(route, prefixes) for route in routes if route), key=_rank)
+
+
+def _told_apart(route: Route, prefixes: Iterable[str]) -> Route:
+    """The route, and if sessions are in its place what of `prefixes` is none of them."""
+    if route.stem is None:
+        return route
+    stem = f"{route.stem}/"
+    beside = {prefix.removeprefix(stem).partition("/")[0] for prefix in prefixes if prefix.startswith(stem)}
+    return replace(route, taken=frozenset(beside - {SEGMENT, ""}))
+
+
+def _rank(route: Route) -> tuple[int, bool]:
+    """Longest first; a session counts for nothing, but comes before what it stands below: "/{session}" before "/"."""
+    return -len(route.prefix.removesuffix(SEGMENT)), route.stem is None
 
 
 def _read(
     section: Table, prefix: str, upstreams: Mapping[str, Upstream | None], usual: Usual, models: Models
 ) -> Route | None:
     if not _is_prefix(prefix):
-        near = f"/{prefix.strip('/')}"
-        hint = "a path such as '/' or '/local', without a slash at its end"
-        hint = f"did you mean '{near}'?" if _is_prefix(near) else hint
-        section.problem((prefix,), Problem(f"{prefix!r} is not a route's prefix", hint), at_key=True)
+        section.problem((prefix,), Problem(f"{prefix!r} is not a route's prefix", _hint(prefix)), at_key=True)
     if not section.is_table(prefix):
         upstream = _upstream(section, (prefix,), section.get(prefix, str, None), upstreams)
         return _route(prefix, upstream, usual.chains(upstream.dialect), models) if upstream else None
@@ -82,9 +98,24 @@ def _route(prefix: str, upstream: Upstream, chains: Chains, models: Models, *, s
     request, response = chains
     if request is None or response is None:
         return None  # why is noted
-    return Route(prefix, upstream, tuple(request), tuple(response), models, strict)
+    route = Route(prefix, upstream, tuple(request), tuple(response), models, strict)
+    # Stages that are about others have nothing to do here: where nothing is translated, all speak the same.
+    return route.serving(None if route.translates else upstream.dialect)
+
+
+def _hint(prefix: str) -> str:
+    """For what is no prefix."""
+    near = f"/{prefix.strip('/')}"
+    for meant in (near, re.sub(r"/\{[^{}/]*\}$", f"/{SEGMENT}", near)):
+        if _is_prefix(meant):
+            return f"did you mean '{meant}'?"
+    if set(prefix) & set("{}"):
+        return f"{SEGMENT} stands for the whole last segment and no other, as in '/{SEGMENT}' or '/local/{SEGMENT}'"
+    return "a path such as '/' or '/local', without a slash at its end"
 
 
 def _is_prefix(text: str) -> bool:
+    if text.endswith(f"/{SEGMENT}"):
+        text = text.removesuffix(SEGMENT) + "id"
     fine = text == "/" or (text.startswith("/") and not text.endswith("/") and "//" not in text)
     return fine and text.isascii() and text.isprintable() and not set(text) & set("{}?#% \\")

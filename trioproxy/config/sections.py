@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,7 +12,8 @@ from trioproxy.config.aliases import read_models
 from trioproxy.config.model import Config, Log
 from trioproxy.config.pipelines import Stages, Usual
 from trioproxy.config.routes import read_routes
-from trioproxy.config.table import MISSING, Table
+from trioproxy.config.store import read_store
+from trioproxy.config.table import Table
 from trioproxy.config.upstreams import read_upstreams
 from trioproxy.errors import Problem
 from trioproxy.http.limits import Limits
@@ -42,6 +43,7 @@ def read_sections(root: Table, file: Path) -> Config:
         origins=tuple(root.array("origins", _WebOrigin, [])),
         drain=root.get("drain", Seconds, Seconds(30)),
         log=_log(root.table("log")),
+        store=read_store(root.table("store")),
         file=file,
     )
     root.done()
@@ -101,20 +103,7 @@ def _limits(table: Table) -> Limits:
 
 
 def _log(table: Table) -> Log:
-    kinds = {field.name: field.type for field in msgspec.structs.fields(Log)}
-    log = Log(
-        level=_level(table, kinds["level"]),
-        format=table.get("format", kinds["format"], "auto"),
-    )
+    fields = msgspec.structs.fields(Log)
+    log = Log(**{field.name: table.get(field.name, field.type, field.default) for field in fields})
     table.done()
     return log
-
-
-def _level(table: Table, kind: Any) -> Any:
-    """Variables of the environment that name a level, by old custom, do it in capitals."""
-    if "level" in table.raw:
-        value, _ = table.resolve("level")
-        if value is MISSING or (isinstance(value, str) and value.lower() in get_args(kind)):
-            table.known("level")
-            return "info" if value is MISSING else value.lower()
-    return table.get("level", kind, "info")

@@ -23,8 +23,12 @@ __all__ = ["SMALLEST", "TARGET", "TIMEOUTS", "read_upstreams"]
 
 TIMEOUTS = {"connect-timeout": "connect", "first-byte-timeout": "first_byte", "idle-timeout": "between_bytes"}
 """What the file calls the fields of `Timeouts`."""
-TARGET = {field.name.replace("_", "-"): field.name for field in msgspec.structs.fields(Target) if field.name != "host"}
-"""What the file calls the fields of `Target`."""
+TARGET = {
+    field.name.replace("_", "-"): field.name
+    for field in msgspec.structs.fields(Target)
+    if field.name not in ("host", "session")
+}
+"""What the file calls the fields of `Target` that it can say."""
 
 # Each field's type without None, which is what no key means.
 _KINDS: dict[str, Any] = {
@@ -32,7 +36,7 @@ _KINDS: dict[str, Any] = {
 }
 _KINDS["max_tokens"] = Annotated[int, msgspec.Meta(ge=1)]
 # What one dialect only has.
-_SPOKEN_IN = {"version": "anthropic", "reasoning": "openai-chat", "effort": "openai-chat"}
+_SPOKEN_IN = {"version": "anthropic", "reasoning": "openai-chat", "effort": "openai-chat", "cache-key": "openai-chat"}
 
 _PACKAGE = Path(__file__).parent.parent
 _EXAMPLE = 'url = "http://127.0.0.1:3456"'

@@ -5,18 +5,19 @@ stream: the reader unfolds a whole body into events, the writer folds events int
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from trioproxy.dialects.anthropic import Anthropic
 from trioproxy.dialects.models import Model
 from trioproxy.dialects.openai_chat import OpenAIChat
 from trioproxy.dialects.peek import Peek
+from trioproxy.dialects.style import Style
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
 from trioproxy.ledger import Ledger
 from trioproxy.stage import Exchange, Stage
 
-__all__ = ["DIALECTS", "Dialect", "Model", "Peek", "Target", "Written", "spoken_at"]
+__all__ = ["DIALECTS", "Dialect", "Model", "Peek", "Style", "Target", "Written", "spoken_at"]
 
 
 class Dialect(Protocol):
@@ -34,11 +35,18 @@ class Dialect(Protocol):
     def beside(self) -> tuple[str, ...]:
         """What paths of other endpoints of this dialect begin with: an upstream of another dialect has none of them."""
 
+    @property
+    def breaks_off(self) -> bool:
+        """Whether a stream that ends with an error is broken off as well, for clients that else take it for whole."""
+
     def peek(self, body: bytes, /) -> Peek | None:
         """The few fields the proxy itself needs of a request, or None if the body is not a request."""
 
     def read_request(self, body: bytes, /) -> Request:
         """Raises `ProxyError` (invalid_request) that says what is wrong with the body."""
+
+    def amend(self, peek: Peek, target: Target, /) -> Mapping[str, Any]:
+        """The fields that `target` needs to be others than in the body `peek` is of, which else goes as it came."""
 
     def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
         """The request as `target` takes it, what had to go noted; the very same object if nothing had to."""
@@ -51,7 +59,7 @@ class Dialect(Protocol):
 
     def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]: ...
 
-    def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]: ...
+    def writer(self, exchange: Exchange, style: Style, /) -> Stage[Event, Frame | Error]: ...
 
     def credentials(self, token: str, target: Target, /) -> list[tuple[bytes, bytes]]:
         """The header fields that present `token` to an upstream."""

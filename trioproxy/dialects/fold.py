@@ -3,7 +3,7 @@
 A whole body of the same dialect whose events all arrive unchanged leaves as that very body, byte for byte.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -43,11 +43,19 @@ class FoldWriter(Stage[Event, Frame | Error]):
     """Writes one whole body in `close`: the fold of the stream. `limit` (bytes) bounds what it gathers.
 
     `same`: the upstream speaks the same dialect, so that an untouched body of its can leave as it is, but for the
-    name of the model where the client knows it by another (`model`).
+    name of the model where the client knows it by another (`model`), and for what `restyle` makes of it.
     """
 
-    def __init__(self, fold: Fold, *, same: bool, limit: int, model: str = "") -> None:
-        self._fold, self._same, self._limit, self._model = fold, same, limit, model
+    def __init__(
+        self,
+        fold: Fold,
+        *,
+        same: bool,
+        limit: int,
+        model: str = "",
+        restyle: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._fold, self._same, self._limit, self._model, self._restyle = fold, same, limit, model, restyle
         self._gathered = 0
         self._source: Frame | None = None  # the whole body that every event so far was unfolded from
         self._missing = 0  # how many of its events have not come yet
@@ -85,7 +93,10 @@ class FoldWriter(Stage[Event, Frame | Error]):
             return
         if self._source is not None and not self._missing:
             source = self._source
-            yield Frame(with_model(source.data, self._model), whole=True) if self._model else source
+            data = self._restyle(source.data) if self._restyle else source.data
+            if self._model:
+                data = with_model(data, self._model)
+            yield source if data is source.data else Frame(data, whole=True)
             return
         try:
             body = self._fold.whole()

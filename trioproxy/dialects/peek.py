@@ -1,12 +1,12 @@
 """JSON bodies: the few fields that the proxy itself needs, read or changed without the rest; or all of it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["BAD_JSON", "Peek", "decode", "mended", "peeked", "with_model"]
+__all__ = ["BAD_JSON", "Peek", "decode", "fields_of", "mended", "peeked", "with_fields", "with_model"]
 
 T = TypeVar("T")
 
@@ -26,15 +26,32 @@ class Peek(msgspec.Struct, frozen=True):
     stream: bool = False
     include_usage: bool = False
     """Whether the client of a stream wants the token counts in it (OpenAI's `stream_options`)."""
+    cache_key: bool = False
+    """Whether the client says itself where the request's beginning is cached (OpenAI's `prompt_cache_key`)."""
+    metadata: Mapping[str, Any] = {}
 
 
 def with_model(body: bytes, model: str) -> bytes:
     """A JSON object with its `model` set, every other field as the very text it was. Raises `msgspec.DecodeError`."""
+    return with_fields(body, {"model": model})
+
+
+def with_fields(body: bytes, changed: Mapping[str, Any]) -> bytes:
+    """A JSON object with these fields set, every other as the very text it was. Raises `msgspec.DecodeError`."""
     try:
         fields, _ = _whole(body, _FIELDS.decode)
     except UnicodeDecodeError:  # of a key; values are not looked at
         fields, _ = _whole(body.decode(errors="replace").encode(), _FIELDS.decode)
-    return msgspec.json.encode(fields | {"model": model})
+    return msgspec.json.encode({**fields, **changed})
+
+
+def fields_of(text: msgspec.Raw) -> Mapping[str, Any]:
+    """The fields of a JSON object within a request; none of whatever else stands there, or if nothing does."""
+    try:
+        value = msgspec.json.decode(text) if len(text) else None
+    except BAD_JSON:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def peeked(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:

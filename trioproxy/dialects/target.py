@@ -24,10 +24,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `<system-reminder>`."""
     max_tokens: int | None = None
     """The most tokens the model can answer with: more is clamped; also what is asked for if the client did not say."""
+    cache_key: Literal["session"] | None = None
+    """What requests are told to have in common, so that they come to where their beginning is cached."""
+    session: str = ""
+    """The session of the one request that is to be written, where that is its cache key."""
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A request's body for an upstream. `renamed`: the tools that go by another name there, its name → the client's."""
+    """A request for an upstream."""
 
     body: bytes
     renamed: Mapping[str, str] = {}
+    """The tools that go by another name there: its name → the client's."""
+    thinking: bool = False
+    """Whether it asks for thinking that will be signed."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Header fields that the body needs."""

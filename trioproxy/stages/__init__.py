@@ -7,9 +7,12 @@ __all__ = ["BUILT_IN"]
 BUILT_IN: Mapping[str, str] = {
     "quota-probe": "trioproxy.stages.quota_probe:QuotaProbe",
     "billing-nonce": "trioproxy.stages.billing_nonce:BillingNonce",
+    "replay-thinking": "trioproxy.stages.replay_thinking:ReplayThinking",
     "deframe": "trioproxy.stages.deframe:Deframe",
     "parse": "trioproxy.stages.parse:Parse",
     "signature-filter": "trioproxy.stages.signature_filter:SignatureFilter",
+    "remember-thinking": "trioproxy.stages.replay_thinking:RememberThinking",
+    "tool-text": "trioproxy.stages.tool_text:ToolText",
     "keepalive": "trioproxy.stages.keepalive:Keepalive",
     "translate": "trioproxy.stages.translate:Translate",
     "reframe": "trioproxy.stages.reframe:Reframe",

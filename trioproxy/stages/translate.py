@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from trioproxy.dialects import DIALECTS
+from trioproxy.dialects.style import Reasoning, Style, ToolCalls
 from trioproxy.items import Error, Event, Frame
 from trioproxy.stage import Batch, Exchange, Stage
 
@@ -10,12 +11,21 @@ __all__ = ["Translate"]
 
 
 class Translate(Stage[Event, Frame | Error]):
-    """Speak the client's dialect: events become frames, untouched ones the very frames they were."""
+    """Speak the client's dialect: events become frames, untouched ones the very frames they were.
+
+    Both options are about chat clients alone. `reasoning` is the field in which they are told what the model thinks:
+    `reasoning_content` if nothing is said, or what a chat upstream calls it; `reasoning_details` is OpenRouter's, and
+    keeps signatures; with `drop` they are told nothing of it. `tool-calls`: "delta" tells arguments as they come,
+    "single" each call at once, when it is complete.
+    """
 
     _writer: Stage[Event, Frame | Error]
 
+    def __init__(self, *, reasoning: Reasoning | None = None, tool_calls: ToolCalls = "delta") -> None:
+        self._style = Style(reasoning, tool_calls)
+
     def open(self, exchange: Exchange, /) -> Iterable[Frame | Error]:
-        self._writer = DIALECTS[exchange.client_dialect].writer(exchange)
+        self._writer = DIALECTS[exchange.client_dialect].writer(exchange, self._style)
         return self._writer.open(exchange)
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:

@@ -84,3 +84,9 @@ def test_the_operator_has_the_last_word() -> None:
 def test_h088_no_effort_is_still_said_where_nothing_else_works() -> None:
     found = ways_of(Target(host="api.openai.com", effort="drop"), "gpt-5.6")
     assert (found.effort, found.effort_with_tools) == ("", "none")
+
+
+def test_a_session_makes_no_other_upstream() -> None:
+    """A look at the whole table for each session would take its time."""
+    target = Target(host="api.openai.com", cache_key="session")
+    assert ways_of(target, "o3") is ways_of(msgspec.structs.replace(target, session="s"), "o3")

@@ -350,6 +350,23 @@ def test_reasoning_details_of_anthropic_may_be_in_pieces() -> None:
     )
 
 
+def test_unsigned_reasoning_does_not_become_part_of_the_next_block() -> None:
+    """Text that was shown as thinking, and comes back between two blocks that are signed."""
+    claude = {"type": "reasoning.text", "format": "anthropic-claude-v1"}
+    details = [
+        {"text": "a", "signature": "s", "index": 0, **claude},
+        {"text": "Let me look.", "index": 1, **claude},
+        {"text": "b", "index": 2, **claude},
+        {"signature": "t", "index": 2, **claude},
+    ]
+    request = read(USER, {"role": "assistant", "content": "x", "reasoning_details": details})
+    assert request.messages[1].content == (
+        *(Thinking(thinking="a", signature="s"), Thinking(thinking="b", signature="t")),
+        Text(text="x"),
+    )
+    assert "messages[].reasoning_details" in lost(request)
+
+
 # ── tools ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

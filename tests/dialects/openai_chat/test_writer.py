@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.anthropic import METADATA, flow, message, texts, wire
-from tests.chat import C_ON_A, C_ON_A_WHOLE, C_ON_C, chunk, data, stream
+from tests.chat import C_ON_A, C_ON_A_WHOLE, C_ON_C, chunk, data, gathered, stream
 from tests.corpus import streams, wholes
+from tests.events import answers, in_batches
 from trioproxy.items import (
     BlockStart,
     BlockStop,
@@ -136,6 +139,13 @@ def test_tool_calls_are_numbered_and_what_the_provider_runs_is_none_of_them() ->
         {"tool_calls": [{"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}]},
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
     ]
+
+
+def test_the_next_messages_blocks_are_no_part_of_a_call() -> None:
+    first = [BlockStart(0, ToolUse(id="a", name="f")), ToolInputDelta(0, "{}"), BlockStop(0), *END]
+    second = [BlockStart(0, OtherBlock(kind="server_tool_use")), ToolInputDelta(0, '{"q":1}'), BlockStop(0), *END]
+    body = b"".join(flow([Translate(), Reframe()], [[START, *first, START, *second]], C_ON_A))
+    assert gathered(body)["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
 def test_citations_are_annotations() -> None:
@@ -302,3 +312,80 @@ def test_what_a_chat_client_is_not_told_is_noted() -> None:
     exchange = fresh(C_ON_A)
     written(START, MessageDelta("end_turn", extra=nothing), MessageStop(), exchange=exchange)
     assert not exchange.ledger
+
+
+# ── calls at once ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def styled(*batches: list[Event], calls: Any = "single", exchange: Exchange = C_ON_A) -> bytes:
+    """What a client gets that is told each call at once."""
+    items = flow([Translate(tool_calls=calls), Reframe()], batches, exchange)
+    return b"".join(item for item in items if isinstance(item, bytes))
+
+
+CALLS: list[Event] = [
+    *(BlockStart(0, ToolUse(id="a", name="f")), ToolInputDelta(0, '{"x"'), ToolInputDelta(0, ":1}"), BlockStop(0)),
+    *(BlockStart(1, ToolUse(id="b", name="g", input='{"y":2}')), BlockStop(1)),
+    *(BlockStart(2, ToolUse(name="g")), BlockStop(2)),
+]
+
+
+def test_m1_5_a_call_is_told_in_one_delta() -> None:
+    out = styled([START, *CALLS[:3]])
+    assert b"tool_calls" not in out
+    told = [
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": '{"y":2}'}},
+    ]
+    chunks = [msgspec.json.decode(each[6:]) for each in styled([START, *CALLS, *END]).split(b"\n\n")[:-2]]
+    found = [call for each in chunks for choice in each["choices"] for call in choice["delta"].get("tool_calls", ())]
+    assert found[:2] == told
+    assert found[2]["index"] == 2
+    assert found[2]["id"] == gathered(styled([START, *CALLS, *END], calls="delta"))["tool_calls"][2]["id"]
+    assert found[2]["function"] == {"name": "g", "arguments": "{}"}
+    assert len(found) == 3
+
+
+def test_of_a_call_that_breaks_off_nothing_was_told() -> None:
+    for end in ([], [Error("upstream", "gone")]):
+        out = styled([START, BlockStart(0, Text()), TextDelta(0, "a"), BlockStop(0), *CALLS[:3], *end])
+        assert b'"content":"a"' in out
+        assert b"tool_calls" not in out
+
+
+def test_a_call_that_is_left_open_is_told_with_the_end_of_its_message() -> None:
+    for cut in ([*CALLS[:3], *END], [*CALLS[:3], MessageStop()], [*CALLS[:3], START, *END], [*CALLS[:3], *CALLS, *END]):
+        for calls in ("single", "delta"):
+            found = gathered(styled([START, *cut], calls=calls))["tool_calls"]
+            assert [call["id"] for call in found[:2]] == ["a", "a"][: len(found)]
+            assert {call["function"]["arguments"] for call in found[:2]} == {'{"x":1}'}
+
+
+def test_calls_that_are_held_have_a_bound() -> None:
+    small = replace(fresh(C_ON_A), event_limit=2000)
+    pieces = [ToolInputDelta(0, "x" * 100)] * 30
+    out = flow([Translate(tool_calls="single")], [[START, CALLS[0], *pieces, *END]], small)
+    assert [each.message for each in out if isinstance(each, Error)] == [
+        "the upstream sent more than 2000 bytes of tool calls"
+    ]
+    # What was told is held no longer.
+    ended = [CALLS[0], *pieces[:10], BlockStop(0)]
+    out = flow([Translate(tool_calls="single")], [[START, *ended * 9, *END]], small)
+    assert not [each for each in out if isinstance(each, Error)]
+
+
+def test_h092_a_client_hears_something_while_a_call_is_held() -> None:
+    out = styled([START, CALLS[0], *[ToolInputDelta(0, " ")] * 24, *CALLS[1:4], *END])
+    assert out.count(b": keepalive\n\n") == 3
+
+
+@given(answers(), st.lists(st.integers(0, 5), max_size=6))
+def test_single_and_delta_come_to_the_same(events: list[Event], sizes: list[int]) -> None:
+    single = styled(*in_batches(events, sizes))
+    assert gathered(single) == gathered(styled(events, calls="delta"))
+    assert single == styled(events)  # and batches do not show
+    [body] = flow([Translate(tool_calls="single"), Reframe()], [events], C_ON_A_WHOLE)
+    [plain] = flow([Translate(), Reframe()], [events], C_ON_A_WHOLE)
+    assert body == plain
+    told = [line for line in single.split(b"\n\n") if b'"tool_calls":[' in line]
+    assert len(told) == sum(isinstance(event, BlockStart) and isinstance(event.block, ToolUse) for event in events)

@@ -5,20 +5,21 @@ is in the tests' recordings.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from trioproxy.dialects.anthropic.errors import write_error, write_error_event
-from trioproxy.dialects.anthropic.fit import fit
+from trioproxy.dialects.anthropic.fit import fit, fit_metadata
 from trioproxy.dialects.anthropic.reader import Reader
 from trioproxy.dialects.anthropic.request import read_request, write_request
 from trioproxy.dialects.anthropic.writer import Fold, StreamWriter
 from trioproxy.dialects.fold import FoldWriter
 from trioproxy.dialects.models import LATEST, Model, read_listing
-from trioproxy.dialects.peek import Peek, peeked
+from trioproxy.dialects.peek import Peek, fields_of, peeked
+from trioproxy.dialects.style import Style
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
 from trioproxy.ledger import Ledger
@@ -30,6 +31,7 @@ __all__ = ["Anthropic"]
 class _Peek(msgspec.Struct):
     model: str = ""
     stream: Any = False  # `read_request` says what is wrong with it
+    metadata: msgspec.Raw = msgspec.Raw()
 
 
 _PEEK = msgspec.json.Decoder(_Peek)
@@ -43,12 +45,19 @@ class Anthropic:
     paths = ("/v1/messages",)
     beside = ("/v1/messages/", "/v1/complete", "/v1/skills", "/v1/organizations", "/api/event_logging", "/api/claude_")
 
+    # Claude Code 2.0.77 does not ask again after an error event alone (tests/clients).
+    breaks_off = True
+
     def peek(self, body: bytes, /) -> Peek | None:
         wire = peeked(body, _PEEK)
-        return Peek(wire.model, wire.stream is True) if wire else None
+        return Peek(wire.model, wire.stream is True, metadata=fields_of(wire.metadata)) if wire else None
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
+
+    def amend(self, peek: Peek, target: Target, /) -> Mapping[str, Any]:
+        metadata = fit_metadata(peek.metadata, target)
+        return {} if metadata is peek.metadata else {"metadata": metadata}
 
     def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
         return fit(request, target, ledger)
@@ -59,7 +68,7 @@ class Anthropic:
     def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
         return Reader(exchange)
 
-    def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]:
+    def writer(self, exchange: Exchange, style: Style, /) -> Stage[Event, Frame | Error]:
         same = exchange.upstream_dialect == self.name and not exchange.answered_here
         if exchange.stream:
             return StreamWriter(exchange, same=same)

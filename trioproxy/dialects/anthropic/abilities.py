@@ -36,6 +36,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it can be made to use a tool."""
     schemas: bool = True
     """Whether it takes `output_config.format`, and `strict` of tools."""
+    bound: bool = False
+    """Whether it takes its thinking back only if nothing before it has changed ("preserved thinking")."""
 
 
 _OLD = Abilities(answer=4096, thinking="none", schemas=False)
@@ -45,9 +47,10 @@ _NEW = Abilities(
 
 # The first row whose families and version fit; `version` and all later ones.
 _ROWS: list[tuple[str, tuple[int, int], Abilities]] = [
-    ("fable mythos", (0, 0), msgspec.structs.replace(_NEW, unthinking=None)),
-    ("opus", (5, 5), msgspec.structs.replace(_NEW, unthinking=None)),
-    ("sonnet", (5, 5), msgspec.structs.replace(_NEW, unthinking="between_tools")),
+    ("fable mythos", (0, 0), msgspec.structs.replace(_NEW, unthinking=None, bound=True)),
+    ("opus", (5, 5), msgspec.structs.replace(_NEW, unthinking=None, bound=True)),
+    ("sonnet", (5, 5), msgspec.structs.replace(_NEW, unthinking="between_tools", bound=True)),
+    ("haiku", (5, 5), msgspec.structs.replace(_NEW, forced=True, bound=True)),
     ("haiku", (5, 0), msgspec.structs.replace(_NEW, forced=True)),
     ("opus sonnet", (5, 0), msgspec.structs.replace(_NEW, forced=True)),
     ("opus sonnet haiku", (4, 7), msgspec.structs.replace(_NEW, forced=True, thinks=False)),

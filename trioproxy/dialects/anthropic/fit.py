@@ -3,18 +3,22 @@
 Whatever the client speaks: its own words go through here too, so nothing is touched that would be taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from trioproxy.dialects.anthropic.thinking import LEAST
 from trioproxy.dialects.target import Target
-from trioproxy.items import Block, Message, OtherBlock, Request, Text, ToolResult, replace
+from trioproxy.items import Block, Extra, Message, OtherBlock, Request, Text, ToolResult, replace
 from trioproxy.ledger import Ledger
 
-__all__ = ["fit"]
+__all__ = ["fit", "fit_metadata"]
 
 # Refused by this version whatever they say (platform.claude.com/docs/en/api/migration-2026-10-21).
 _STRICT = "2026-10-21"
 _SAMPLING = ("temperature", "top_p", "top_k")
+_CLEARING = "clear_thinking"
+# Takes only `user_id` in `metadata`: "Extra inputs are not permitted" (BerriAI/litellm#24661). Others may want more.
+_ONLY_USER = "api.anthropic.com"
 
 Content = str | tuple[Block, ...]
 
@@ -33,6 +37,13 @@ def fit(request: Request, target: Target, ledger: Ledger) -> Request:
     return request
 
 
+def fit_metadata(metadata: Mapping[str, Any], target: Target) -> Mapping[str, Any]:
+    """Without the session, which is meant for us, if `target` would refuse it; the very same object if it would not."""
+    if target.host != _ONLY_USER or "session_id" not in metadata:
+        return metadata
+    return {key: value for key, value in metadata.items() if key != "session_id"}
+
+
 def _clamped(request: Request, most: int, ledger: Ledger) -> Request:
     ledger.note("max_tokens", f"lowered from {request.max_tokens} to {most}, the most this upstream answers")  # H134
     extra = request.extra
@@ -45,7 +56,23 @@ def _clamped(request: Request, most: int, ledger: Ledger) -> Request:
         extra = {key: value for key, value in extra.items() if key != "thinking"}
         if most // 2 >= LEAST:
             extra["thinking"] = thinking | {"budget_tokens": most // 2}
+        else:
+            extra = _without_clearing(extra, ledger)
     return replace(request, max_tokens=most, extra=extra)
+
+
+def _without_clearing(extra: Extra, ledger: Ledger) -> Extra:
+    """Without the edits that need thinking: "`clear_thinking_20251015` strategy requires `thinking`" (H087)."""
+    managed = extra.get("context_management")
+    edits = managed.get("edits") if isinstance(managed, dict) else None
+    if not isinstance(managed, dict) or not isinstance(edits, list):
+        return extra
+    left = [edit for edit in edits if not (isinstance(edit, dict) and str(edit.get("type")).startswith(_CLEARING))]
+    if len(left) == len(edits):
+        return extra
+    ledger.note("context_management.edits[type=clear_thinking]", "there is no thinking to clear")
+    rest = {key: value for key, value in extra.items() if key != "context_management"}
+    return rest | ({"context_management": managed | {"edits": left}} if left else {})
 
 
 def _without_sampling(request: Request, ledger: Ledger) -> Request:

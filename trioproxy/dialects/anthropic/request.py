@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from trioproxy.dialects.anthropic.abilities import abilities
 from trioproxy.dialects.anthropic.blocks import read_block, write_block
-from trioproxy.dialects.anthropic.fit import fit
+from trioproxy.dialects.anthropic.fit import fit, fit_metadata
+from trioproxy.dialects.anthropic.thinking import BINDING, thinks
 from trioproxy.dialects.anthropic.translate import translated
 from trioproxy.dialects.extra import difference, merge
 from trioproxy.dialects.peek import BAD_JSON, decode
@@ -66,21 +68,26 @@ def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
 
     A request that was read here is written as it was; one of another dialect as the API takes it.
     """
-    names = None
+    names, thinking = None, False
     if not request.tools and "mcp_servers" not in request.extra:  # whose tools are chosen among, too
         request = replace(request, extra={key: request.extra[key] for key in request.extra if key != "tool_choice"})
     try:
         if request.source is not None and request.source.dialect != "anthropic":
             request, names = translated(request, target, ledger)
+            thinking = thinks(request, abilities(request.model))
         request = fit(request, target, ledger)
         known = _write_known(request)
         messages = known.pop("messages")
         # What was null or false gives way to what stages said since.
         beside = {key: value for key, value in request.extra.items() if key not in known}
+        if isinstance(metadata := beside.get("metadata"), dict):
+            beside["metadata"] = fit_metadata(metadata, target)
         body = msgspec.json.encode(known | beside | {"messages": messages})
     except RecursionError as exc:
         raise ProxyError(Error("invalid_request", "the request is nested too deeply", 400)) from exc
-    return Written(body, names.renamed if names else {})
+    bound = names is not None and "block_binding" in request.extra.get("thinking", {})
+    headers = ((b"anthropic-beta", BINDING),) if bound else ()
+    return Written(body, names.renamed if names else {}, thinking, headers)
 
 
 def _read_message(message: _Message, wire: Wire) -> Message:

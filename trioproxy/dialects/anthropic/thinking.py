@@ -3,6 +3,7 @@
 The rules are the API's (hazards H082-H086); which model has which is in `abilities`. All that changed is noted.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from trioproxy.dialects.anthropic.abilities import EFFORTS, Abilities
@@ -10,7 +11,7 @@ from trioproxy.dialects.target import Target
 from trioproxy.items import Extra, Message, RedactedThinking, Request, Thinking, ToolResult, ToolUse, replace
 from trioproxy.ledger import Ledger
 
-__all__ = ["LEAST", "options"]
+__all__ = ["BINDING", "LEAST", "options", "thinks"]
 
 LEAST = 1024  # tokens that a budget for thinking must have
 # Asked for if the client set no limit, which to OpenAI means the model's own. What Claude Code asks for: enough for any
@@ -22,7 +23,9 @@ _CALM = 0.95  # the least top_p that thinking allows
 _SAMPLING = ("temperature", "top_p", "top_k")
 _FORCING = ("any", "tool")
 _THINKING = {"type", "budget_tokens", "display"}  # its fields
-_OFF = ("disabled", "between_tools")
+BINDING = b"thinking-binding-controls-2026-08-01"
+"""The beta of `thinking.block_binding` (platform.claude.com/docs/en/build-with-claude/preserved-thinking)."""
+_ON, _OFF = ("enabled", "adaptive"), ("disabled", "between_tools")
 
 
 def options(request: Request, able: Abilities, target: Target, ledger: Ledger) -> Request:
@@ -38,8 +41,16 @@ def options(request: Request, able: Abilities, target: Target, ledger: Ledger) -
         thinking, max_tokens = _budget(thinking, max_tokens, most or max_tokens, ledger)
         thinking = thinking or _off(able)
     _effort(config, thinking, able, target, ledger)
-    on = thinking["type"] in ("enabled", "adaptive") if thinking else able.thinks
+    on = thinking["type"] in _ON if thinking else able.thinks
     _sampling(extra, on, able, ledger)
+    # Of models that nobody here knows, some think unasked.
+    off = not on and (thinking is not None or able.answer is not None)
+    messages = _unthought(request.messages) if off else request.messages
+    if on and able.bound and any(map(_is_thinking, _all(messages))):
+        # Chat clients change what they send again: a date in the system prompt, text they left out. Thinking that no
+        # longer fits what is before it is then dropped by the API, instead of the whole request refused.
+        thinking = thinking or {"type": "adaptive"}
+        thinking = thinking | {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
     if "format" in config and not able.schemas:
         ledger.note("output_config.format", "this model cannot be held to a schema")
         del config["format"]
@@ -47,7 +58,12 @@ def options(request: Request, able: Abilities, target: Target, ledger: Ledger) -
         extra["thinking"] = thinking
     if config:
         extra["output_config"] = config
-    return replace(request, max_tokens=max_tokens, extra=extra)
+    return replace(request, max_tokens=max_tokens, messages=messages, extra=extra)
+
+
+def thinks(request: Request, able: Abilities) -> bool:
+    """Whether a request that has its options is answered with thinking."""
+    return bool(request.extra["thinking"]["type"] in _ON) if "thinking" in request.extra else able.thinks
 
 
 def _limit(said: int | None, most: int | None, target: Target, ledger: Ledger) -> int:
@@ -121,11 +137,31 @@ def _starts_thinking(messages: tuple[Message, ...]) -> bool:
         if message.role == "assistant":
             if not any(isinstance(block, ToolUse) for block in message.content):
                 return True
-            if not isinstance(message.content[0], Thinking | RedactedThinking):
+            if not (message.thought or _is_thinking(message.content[0])):
                 return False
         elif message.role == "user" and not any(isinstance(block, ToolResult) for block in message.content):
             return True
     return True
+
+
+def _is_thinking(block: Any) -> bool:
+    return isinstance(block, Thinking | RedactedThinking)
+
+
+def _all(messages: Iterable[Message]) -> Iterator[Any]:
+    return (block for message in messages for block in message.content)  # or letters, which are no blocks
+
+
+def _unthought(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages without thinking, which says nothing to a model that is not to think."""
+    if not any(map(_is_thinking, _all(messages))):
+        return messages
+    return tuple(
+        message
+        if isinstance(message.content, str)
+        else replace(message, content=tuple(block for block in message.content if not _is_thinking(block)))
+        for message in messages
+    )
 
 
 def _budget(thinking: Extra, max_tokens: int, most: int, ledger: Ledger) -> tuple[Extra | None, int]:

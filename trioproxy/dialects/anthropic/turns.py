@@ -62,7 +62,7 @@ def turns(request: Request, able: Abilities, target: Target, ledger: Ledger) -> 
                 continue
             messages.append(Message("user", tuple(map(_reminder, content))))
         else:
-            messages.append(Message(message.role, content))
+            messages.append(Message(message.role, content, thought=message.thought))
     whole = list(_merged(paired(_merged(messages), ledger)))
     whole = [each for each in (_ended(message, ledger) for message in whole) if each.content]
     whole = list(_merged(whole))

@@ -3,7 +3,7 @@
 Source: platform.openai.com/docs/api-reference/chat; what real providers send beyond it is in the tests' recordings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,16 +13,20 @@ from trioproxy.dialects.models import LATEST, Model, read_listing
 from trioproxy.dialects.openai_chat.errors import write_error, write_error_event
 from trioproxy.dialects.openai_chat.read_request import read_request
 from trioproxy.dialects.openai_chat.reader import Reader
+from trioproxy.dialects.openai_chat.respell import Respeller
 from trioproxy.dialects.openai_chat.rewrite import fit, rewrite
-from trioproxy.dialects.openai_chat.write_request import write_request
+from trioproxy.dialects.openai_chat.write_request import cache_key, write_request
 from trioproxy.dialects.openai_chat.writer import Fold, StreamWriter
-from trioproxy.dialects.peek import Peek, peeked
+from trioproxy.dialects.peek import Peek, fields_of, peeked
+from trioproxy.dialects.style import Style
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Error, Event, Frame, Request
 from trioproxy.ledger import Ledger
 from trioproxy.stage import Exchange, Stage
 
 __all__ = ["OpenAIChat"]
+
+_NULL = msgspec.Raw(b"null")
 
 
 class _Peek(msgspec.Struct):
@@ -31,6 +35,8 @@ class _Peek(msgspec.Struct):
     model: str = ""
     stream: Any = None
     stream_options: Any = None
+    prompt_cache_key: msgspec.Raw = _NULL
+    metadata: msgspec.Raw = msgspec.Raw()
 
 
 _PEEK = msgspec.json.Decoder(_Peek)
@@ -43,15 +49,24 @@ class OpenAIChat:
     paths = ("/v1/chat/completions", "/chat/completions")
     beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/audio/", "/v1/images/")
 
+    # Every client knows an error in a stream, as gateways send them; and Open WebUI loses all it has shown if the
+    # connection breaks (tests/clients).
+    breaks_off = False
+
     def peek(self, body: bytes, /) -> Peek | None:
         if (wire := peeked(body, _PEEK)) is None:
             return None
         options = wire.stream_options
         wanted = isinstance(options, dict) and options.get("include_usage") is True
-        return Peek(wire.model, wire.stream is True, wanted)
+        own_key = wire.prompt_cache_key != _NULL
+        return Peek(wire.model, wire.stream is True, wanted, own_key, fields_of(wire.metadata))
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
+
+    def amend(self, peek: Peek, target: Target, /) -> Mapping[str, Any]:
+        key = "" if peek.cache_key else cache_key(target)
+        return {"prompt_cache_key": key} if key else {}
 
     def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
         return fit(request, target, ledger)
@@ -65,12 +80,14 @@ class OpenAIChat:
     def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
         return Reader(exchange)
 
-    def writer(self, exchange: Exchange, /) -> Stage[Event, Frame | Error]:
+    def writer(self, exchange: Exchange, style: Style, /) -> Stage[Event, Frame | Error]:
         same = exchange.upstream_dialect == self.name and not exchange.answered_here
         if exchange.stream:
-            return StreamWriter(exchange, same=same)
+            return StreamWriter(exchange, style, same=same)
         shown = exchange.model if exchange.model != exchange.upstream_model else ""
-        return FoldWriter(Fold(exchange, same=same), same=same, limit=exchange.event_limit, model=shown)
+        restyle = Respeller(style.reasoning, exchange.ledger).body if same and style.reasoning else None
+        fold = Fold(exchange, style, same=same)
+        return FoldWriter(fold, same=same, limit=exchange.event_limit, model=shown, restyle=restyle)
 
     def credentials(self, token: str, target: Target, /) -> list[tuple[bytes, bytes]]:
         return [(b"authorization", b"Bearer " + token.encode("ascii"))]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from trioproxy.dialects.names import made_id
+from trioproxy.dialects.openai_chat.thoughts import Thoughts
+from trioproxy.dialects.style import Style
 from trioproxy.items import (
     Block,
     BlockStart,
@@ -15,6 +17,7 @@ from trioproxy.items import (
     Event,
     MessageDelta,
     MessageStart,
+    MessageStop,
     OtherBlock,
     OtherDelta,
     RedactedThinking,
@@ -28,6 +31,7 @@ from trioproxy.items import (
     Usage,
 )
 from trioproxy.ledger import Ledger
+from trioproxy.stage import Exchange
 
 __all__ = ["Chat", "Wire", "fault_of", "write_usage"]
 
@@ -44,7 +48,7 @@ _FINISH_REASONS: dict[str | None, str] = {
     "compaction": "length",
     "refusal": "content_filter",
 }
-_WEIGHT = 256  # bytes of an annotation besides what it says
+_WEIGHT = 256  # bytes of an annotation, or of a call that is held, besides what it says
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
 # What Anthropic tells of an answer beside its content, by the way to it.
 _BESIDE = (("context_management",), ("container",), ("usage", "server_tool_use"))
@@ -58,10 +62,22 @@ def fault_of(event: Event) -> Error | None:
 
 
 class Chat:
-    """Of one answer: numbers its tool calls, and gathers its usage and how it ended."""
+    """Of one answer: numbers its tool calls, and gathers its usage and how it ended.
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    In the style "single" a call is held until its block ends, or the message that left it open. If the answer breaks
+    off before, nobody hears of it.
+    """
+
+    def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
+        self._ledger = Ledger() if same else exchange.ledger  # within a dialect nothing is lost, unless we are told to
+        claude = exchange.upstream_dialect == "anthropic" and not exchange.answered_here
+        field, kept = style.reasoning or "reasoning_content", claude and exchange.memory is not None
+        self._thoughts = Thoughts(field, exchange.ledger, claude=claude, kept=kept)
+        self.thinks = self._thoughts.plain
+        self._single = style.tool_calls == "single"
+        self._held: dict[int, tuple[Wire, list[str]]] = {}  # the calls that have not ended, by the index of their block
+        self._beside: dict[str, Wire] = {}
+        self._held_bytes = 0
         self._numbers: dict[int, int] = {}  # the tool calls, by the index of their block
         self._calls = 0
         self._answer = ""
@@ -71,13 +87,32 @@ class Chat:
         self.finish = ""
         # Told all at once, at the end: the OpenAI SDK for Python fails on a second delta that has any.
         self.annotations: list[Wire] = []
-        self.held = 0
-        """About how many bytes of annotations."""
+        self._cited = 0  # about how many bytes of these
 
     def deltas(self, event: Event) -> list[Wire]:
         """The `delta` objects for an event; most have one, many none."""
         tell = _TELL.get(type(event))
         return tell(self, event) if tell else []
+
+    def fault(self, limit: int) -> Error | None:
+        """That more than `limit` bytes are held, if they are."""
+        if self._cited > limit:
+            return Error("upstream", f"the upstream cited pages in more than {limit} bytes", 502)
+        if self._held_bytes > limit:
+            return Error("upstream", f"the upstream sent more than {limit} bytes of tool calls", 502)
+        return None
+
+    def told_annotations(self) -> None:
+        self.annotations.clear()
+        self._cited = 0
+
+    def beside(self, id: str, fields: Wire, size: int) -> None:
+        """What the call `id` is to be told with beside what is known here: some `size` bytes of a chat upstream's own.
+
+        Google's signatures are such, without which it takes no call back.
+        """
+        self._beside[id] = self._beside.get(id, {}) | fields
+        self._held_bytes += size  # and never less: a bound for the whole answer will do
 
     @property
     def ending(self) -> str:
@@ -101,6 +136,7 @@ class Chat:
 
     def _block(self, event: BlockStart) -> list[Wire]:
         block: Block = event.block
+        self._numbers.pop(event.index, None)  # of an earlier message: what comes now is none of its arguments
         match block:
             case ToolUse():
                 number = self._numbers[event.index] = self._calls
@@ -108,13 +144,19 @@ class Chat:
                 self._silent[event.index] = block.input if block.input.startswith("{") else "{}"
                 function = {"name": block.name, "arguments": ""}
                 id = block.id or made_id(self._answer, number, block.name)
-                return [{"tool_calls": [{"index": number, "id": id, "type": "function", "function": function}]}]
+                call = {"index": number, "id": id, "type": "function", "function": function}
+                if not self._single:
+                    return [{"tool_calls": [call]}]
+                cut = self._whole(event.index)  # one whose end never came
+                self._held[event.index] = call, []
+                self._held_bytes += _WEIGHT + len(id) + len(block.name)
+                return cut
             case Text():
                 return [{"content": block.text}] if block.text else []
             case Thinking():
-                return [{"reasoning_content": block.thinking}] if block.thinking else []
+                return self._thoughts.start(event.index, block)
             case RedactedThinking():
-                self._ledger.note("content[].redacted_thinking", "reasoning that the provider encrypted")
+                return self._thoughts.redacted(event.index, block.data)
             case OtherBlock():
                 # Never as a call that the client would run (hazard H099).
                 self._ledger.note(f"content[].{block.kind or 'block'}", "openai-chat has no such block")
@@ -124,20 +166,35 @@ class Chat:
         if event.index not in self._numbers or not event.partial_json:
             return []
         self._silent.pop(event.index, None)  # where deltas follow, the start's input stands for nothing (hazard H097)
-        return [self._arguments(event.index, event.partial_json)]
+        return self._arguments(event.index, event.partial_json)
 
     def _stop(self, event: BlockStop) -> list[Wire]:
-        if event.index not in self._silent:
-            return []
         # No arguments are an empty object (hazard H017); those of a programmatic call stand in its start.
-        return [self._arguments(event.index, self._silent.pop(event.index))]
+        silent = self._silent.pop(event.index, "")
+        told = self._arguments(event.index, silent) if silent else []
+        return told + self._whole(event.index)
 
-    def _arguments(self, index: int, text: str) -> Wire:
-        return {"tool_calls": [{"index": self._numbers[index], "function": {"arguments": text}}]}
-
-    def _signature(self, event: SignatureDelta) -> list[Wire]:
-        self._ledger.note("content[].signature", "openai-chat has no signed thinking")
+    def _arguments(self, index: int, text: str) -> list[Wire]:
+        if not self._single:
+            return [{"tool_calls": [{"index": self._numbers[index], "function": {"arguments": text}}]}]
+        if index in self._held:
+            self._held[index][1].append(text)
+            self._held_bytes += len(text)
         return []
+
+    def _whole(self, index: int) -> list[Wire]:
+        """The call that was held under this index, if one was."""
+        if index not in self._held:
+            return []
+        call, pieces = self._held.pop(index)
+        function = call["function"]
+        function["arguments"] = "".join(pieces)
+        self._held_bytes -= _WEIGHT + len(call["id"]) + len(function["name"]) + len(function["arguments"])
+        return [{"tool_calls": [self._beside.pop(call["id"], {}) | call]}]
+
+    def _rest(self) -> list[Wire]:
+        """The message is over, and so are the calls that it left open."""
+        return [delta for index in list(self._held) for delta in self._stop(BlockStop(index))]
 
     def _other(self, event: OtherDelta) -> list[Wire]:
         citation = (event.extra.get("delta") or {}).get("citation")
@@ -147,7 +204,7 @@ class Chat:
             return []
         title = citation.get("title")
         title = title if isinstance(title, str) else ""
-        self.held += _WEIGHT + len(url) + len(title)
+        self._cited += _WEIGHT + len(url) + len(title)
         cited = {"url": url, "title": title, "start_index": 0, "end_index": 0}
         self.annotations.append({"type": "url_citation", "url_citation": cited})
         return []
@@ -161,6 +218,7 @@ class Chat:
             if event.stop_reason in _APPROXIMATED:
                 self._ledger.note("stop_reason", f"{event.stop_reason} is told as an answer cut short")
             self.finish = _FINISH_REASONS.get(event.stop_reason, "stop")
+            return self._rest()  # calls stand before the end
         return []
 
     def _note(self, extra: Wire) -> None:
@@ -190,12 +248,13 @@ _TELL: dict[type[Event], Callable[[Chat, Any], list[Wire]]] = {
     MessageStart: Chat._start,
     BlockStart: Chat._block,
     TextDelta: lambda _, event: [{"content": event.text}] if event.text else [],
-    ThinkingDelta: lambda _, event: [{"reasoning_content": event.thinking}] if event.thinking else [],
-    SignatureDelta: Chat._signature,
+    ThinkingDelta: lambda chat, event: chat._thoughts.piece(event.index, event.thinking),
+    SignatureDelta: lambda chat, event: chat._thoughts.signature(event.index, event.signature),
     ToolInputDelta: Chat._input,
     OtherDelta: Chat._other,
     BlockStop: Chat._stop,
     MessageDelta: Chat._end,
+    MessageStop: lambda chat, _: chat._rest(),
 }
 
 

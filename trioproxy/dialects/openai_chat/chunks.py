@@ -10,7 +10,7 @@ import msgspec
 from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import Usage
 
-__all__ = ["Call", "Choice", "Chunk", "Delta", "read_text", "read_usage", "reasoning_of", "segments"]
+__all__ = ["Call", "Choice", "Chunk", "Delta", "is_signed", "read_text", "read_usage", "reasoning_of", "segments"]
 
 
 class Function(msgspec.Struct):
@@ -111,6 +111,13 @@ def reasoning_of(delta: Delta) -> str:
         if value and (text := _text(value)):
             return text
     return _text(delta.reasoning_details) if delta.reasoning_details else ""
+
+
+def is_signed(details: Any) -> bool:
+    """Whether `reasoning_details` hold what a text cannot: signatures, or what is encrypted."""
+    if not isinstance(details, list):
+        return False
+    return any(isinstance(each, dict) and (each.get("signature") or each.get("data")) for each in details)
 
 
 def segments(content: Any) -> list[tuple[bool, str]]:

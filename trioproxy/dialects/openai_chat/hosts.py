@@ -203,9 +203,13 @@ _TABLE = (
 )
 
 
-@lru_cache(maxsize=256)  # a look at each row for each request would cost more than the rest of writing it
 def ways_of(target: Target, model: str) -> Ways:
     """The ways of the upstream behind `target` for `model`: the table's, and over it what the operator said."""
+    return _ways_of(msgspec.structs.replace(target, session="") if target.session else target, model)
+
+
+@lru_cache(maxsize=256)  # a look at each row for each request would cost more than the rest of writing it
+def _ways_of(target: Target, model: str) -> Ways:
     fields: dict[str, Any] = {}
     for row in _TABLE:
         if _is_one_of(target.host, row.hosts) and re.search(row.models, model):

@@ -17,7 +17,7 @@ _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", 
 
 def read_options(wire: Wire, lost: Lost) -> tuple[int | None, Extra]:
     extra: Extra = {}
-    for read in (_sampling, _stop, _user, _reasoning, _format):
+    for read in (_sampling, _stop, _user, _metadata, _reasoning, _format):
         read(wire, extra, lost)
     for key, value in wire.items():
         if key not in _READ and value is not None and not any(value == harmless for harmless in _HARMLESS.get(key, ())):
@@ -55,6 +55,15 @@ def _stop(wire: Wire, extra: Extra, lost: Lost) -> None:
 def _user(wire: Wire, extra: Extra, lost: Lost) -> None:
     if user := typed(wire, "user", lambda value: isinstance(value, str), "a string"):
         extra["metadata"] = {"user_id": user}
+
+
+def _metadata(wire: Wire, extra: Extra, lost: Lost) -> None:
+    """Labels for OpenAI's own listings; but the session is told to us."""
+    labels = wire.get("metadata")
+    if isinstance(labels, dict):
+        labels = {key: value for key, value in labels.items() if key != "session_id"} or None
+    if labels is not None:
+        lost.setdefault("metadata", "Anthropic has none")
 
 
 def _reasoning(wire: Wire, extra: Extra, lost: Lost) -> None:
@@ -113,7 +122,7 @@ def _strings(value: Any) -> bool:
 
 
 _READ = {"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call"}
-_READ |= {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "user"}
+_READ |= {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "user", "metadata"}
 _READ |= {"reasoning", "reasoning_effort", "thinking", "response_format"}
 _READ |= {"stream_options"}  # about the answer: whoever writes it reads this from the source
 
@@ -129,7 +138,6 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "logit_bias": ({},),
     "store": (False,),
-    "metadata": ({},),
     "echo": (False,),
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),

@@ -51,12 +51,17 @@ def _blocks(value: Any) -> Iterator[Block | None]:
 
 
 def _details(value: Any) -> Iterator[Block | None]:
-    """OpenRouter's field. A client may have kept it in the pieces it was streamed in: the signature ends a block."""
-    thinking = ""
+    """OpenRouter's field. A client may have kept it in the pieces it was streamed in: the signature ends a block, and
+    so does another number."""
+    thinking, number = "", None
     for wire in _objects(value):
         if wire.get("format") != "anthropic-claude-v1":
             yield None  # another vendor's (H075)
         elif wire.get("type") == "reasoning.text":
+            if thinking and wire.get("index") != number:
+                yield None  # text that was shown as thinking is not signed
+                thinking = ""
+            number = wire.get("index")
             thinking += _text(wire, "text")
             if signature := _text(wire, "signature"):
                 yield Thinking(thinking=thinking, signature=signature)

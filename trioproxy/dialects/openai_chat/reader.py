@@ -17,6 +17,7 @@ from trioproxy.dialects.openai_chat.chunks import (
     Choice,
     Chunk,
     Delta,
+    is_signed,
     read_text,
     read_usage,
     reasoning_of,
@@ -229,7 +230,7 @@ class Reader(Stage[Frame, Event]):
             yield from self._say(delta.refusal, thinks=False)
         if delta.annotations and isinstance(delta.annotations, list):
             yield from self._annotations(delta.annotations)
-        if delta.reasoning_details and _signed(delta.reasoning_details):
+        if is_signed(delta.reasoning_details):
             self._ledger.note("choices[].message.reasoning_details", "signed or encrypted reasoning of another vendor")
         if delta.tool_calls or delta.function_call is not None:
             yield from self._made(delta, whole=whole)
@@ -367,10 +368,6 @@ def _stops(exchange: Exchange) -> list[Any]:
 
 def _inner(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, dict) else None
-
-
-def _signed(details: Any) -> bool:
-    return isinstance(details, list) and any(_inner(each, "signature") or _inner(each, "data") for each in details)
 
 
 def _is_picture(part: Any) -> bool:

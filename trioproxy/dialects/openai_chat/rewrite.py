@@ -12,7 +12,7 @@ import msgspec
 from trioproxy.dialects.openai_chat.hosts import ways_of
 from trioproxy.dialects.openai_chat.told import refusal
 from trioproxy.dialects.openai_chat.write_content import texts, write_parts
-from trioproxy.dialects.openai_chat.write_request import write_request
+from trioproxy.dialects.openai_chat.write_request import cache_key, write_request
 from trioproxy.dialects.patch import patched
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Block, Message, OtherBlock, Request, Source, Text, ToolResult, ToolUse, replace
@@ -48,6 +48,8 @@ def _rewritten(request: Request, source: Source, target: Target) -> Written:
     wire = patched(source.wire, _beside(source.request, target), _beside(request, target))
     if request.max_tokens != source.request.max_tokens:
         wire = _limited(wire, request.max_tokens, ways_of(target, request.model).limit)
+    if (key := cache_key(target)) and wire.get("prompt_cache_key") is None:
+        wire = wire | {"prompt_cache_key": key}
     messages = source.wire["messages"]
     begun = next((index for index, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
     front = messages[:begun]

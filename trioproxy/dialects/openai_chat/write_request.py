@@ -19,18 +19,25 @@ from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Request, ToolUse
 from trioproxy.ledger import Ledger
 
-__all__ = ["write_request"]
+__all__ = ["cache_key", "write_request"]
 
 Wire = dict[str, Any]  # a JSON object of the body; `Any` because what is inside came from the client
 
 _NAME_LENGTH = 64  # of a tool: `^[a-zA-Z0-9_-]{1,64}$` at OpenAI and whoever is compatible (H063)
 _USER_LENGTH = 64  # of `safety_identifier` and `user`: OpenAI's API reference
+_CACHE_KEY_LENGTH = 64  # "string too long. Expected a string with maximum length 64": theopenco/llmgateway#3110
 # Fields that have a place here; each of the others in `Request.extra` is noted by its name (H136).
 _SAID = {
     "model", "messages", "system", "max_tokens", "stream", "tools",
     "temperature", "top_p", "top_k", "stop_sequences", "tool_choice", "thinking", "output_config", "output_format",
     "metadata", "service_tier",
 }  # fmt: skip
+
+
+def cache_key(target: Target) -> str:
+    """What `prompt_cache_key` says of the session (H128), or a digest if that is too long; empty if nothing is said."""
+    session = target.session
+    return session if len(session) <= _CACHE_KEY_LENGTH else sha256(session.encode()).hexdigest()
 
 
 def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
@@ -65,6 +72,8 @@ def _write(request: Request, target: Target, ledger: Ledger) -> Written:
     body |= _write_thinking(said, ways, bool(offered), ledger)
     body |= _write_user(said.get("metadata"), ways, ledger)
     body |= _write_tier(said.get("service_tier"), ways, ledger)
+    if key := cache_key(target):
+        body["prompt_cache_key"] = key
     if request.stream:
         body["stream"] = True
         if ways.usage:
@@ -221,7 +230,9 @@ def _write_user(metadata: Any, ways: Ways, ledger: Ledger) -> Wire:
         return {}
     user = metadata.get("user_id")
     for key, value in metadata.items():
-        if value is not None and (key != "user_id" or not ways.user or not isinstance(user, str)):
+        if key == "session_id" or value is None:
+            continue  # the session is told to us
+        if key != "user_id" or not ways.user or not isinstance(user, str):
             ledger.note(f"metadata.{key}", NO_FIELD if key != "user_id" else "not told to this host")
     if not ways.user or not isinstance(user, str) or not user:
         return {}

@@ -1,7 +1,8 @@
 """Events → frames: what the `translate` stage is for an OpenAI chat client.
 
 Events that still know the frame they were read from, in the same dialect, leave as that frame once all of them have
-come unchanged. An error of ours is passed on as it is: the proxy gives it the right HTTP status, or ends the stream.
+come unchanged; a style of the route's own changes frames with reasoning or calls, and no others. An error of ours is
+passed on as it is: the proxy gives it the right HTTP status, or ends the stream.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,15 +11,30 @@ import msgspec
 
 from trioproxy.dialects.fold import UNENDED
 from trioproxy.dialects.openai_chat.chat import Chat, Wire, fault_of
-from trioproxy.dialects.peek import BAD_JSON, with_model
-from trioproxy.items import Error, Event, Frame, MessageStart, MessageStop, Ping, TextDelta, Unknown
-from trioproxy.ledger import Ledger
+from trioproxy.dialects.openai_chat.respell import Respeller, first_delta, says_more, take_calls, unknown_fields
+from trioproxy.dialects.peek import BAD_JSON, decode, with_model
+from trioproxy.dialects.style import Style
+from trioproxy.items import (
+    Error,
+    Event,
+    Frame,
+    MessageStart,
+    MessageStop,
+    Ping,
+    TextDelta,
+    ThinkingDelta,
+    ToolInputDelta,
+    Unknown,
+    replace,
+)
 from trioproxy.stage import Exchange, Stage
 
 __all__ = ["Fold", "StreamWriter"]
 
 _DONE = Frame(b"[DONE]")
 _KEEPALIVE = Frame(b"", raw=b": keepalive\n\n")  # some clients choke on keepalives that are events (hazard H036)
+_BEFORE_CALLS = ("content", "reasoning_content", "reasoning", "reasoning_details")  # what a delta says before its calls
+_QUIET = 8  # pieces of calls that are held before the client gets a sign of life
 
 
 class _Head:
@@ -56,16 +72,23 @@ def _created(frame: Frame) -> int:
 
 
 class StreamWriter(Stage[Event, Frame | Error]):
-    """Writes a stream of chunks. `same`: the upstream speaks the same dialect. `usage`: the client asked for it."""
+    """Writes a stream of chunks. `same`: the upstream speaks the same dialect."""
 
-    def __init__(self, exchange: Exchange, *, same: bool) -> None:
+    def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
         self._same, self._wants_usage, self._limit = same, exchange.usage_wanted, exchange.event_limit
         self._head = _Head(exchange, same=same)
         self._renamed = self._head.renamed
-        self._chat = Chat(Ledger() if same else exchange.ledger)
+        self._chat = Chat(exchange, style, same=same)
+        self._single = style.tool_calls == "single"
+        self._respeller = Respeller(style.reasoning, exchange.ledger) if same and style.reasoning else None
+        self._restyles = same and bool(self._single or self._respeller)
+        self._changes = bool(self._renamed or self._restyles)  # the upstream's own frames
+        self._legacy = False  # the upstream calls by `function_call`, as the client asked: that stays as it is
+        self._quiet = 0
         self._source: Frame | None = None  # the frame that these events were read from
         self._gathered: list[Event] = []
         self._text: tuple[bytes, bytes] | None = None  # what stands around the text of a chunk
+        self._thought: tuple[bytes, bytes] | None = None
         self._begun = self._finished = self._stopped = self._done = self._failed = False
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
@@ -74,11 +97,13 @@ class StreamWriter(Stage[Event, Frame | Error]):
             if frame is None or not self._same or frame.whole:
                 if type(event) is TextDelta and self._begun and event.text and not self._done:
                     return (self._of_text(event.text),)
+                if type(event) is ThinkingDelta and self._begun and event.thinking and not self._done:
+                    return self._of_thinking(event)
                 return self._write(event)
             if event.parts == 1:
                 if (
                     type(event) is TextDelta
-                    and not (self._renamed or self._done)
+                    and not (self._changes or self._done)
                     and len(frame.raw) == len(frame.data) + len(b"data: \n\n")
                 ):
                     return (frame,)  # what most of a stream consists of
@@ -117,17 +142,33 @@ class StreamWriter(Stage[Event, Frame | Error]):
     def _pass(self, events: list[Event], frame: Frame) -> Iterator[Frame | Error]:
         if self._done:
             return  # behind the end (hazard H024)
+        begun, wire = self._begun, self._restyled(frame) if self._restyles else None
+        calls = self._track(events)
+        if fault := self._chat.fault(self._limit):
+            self._done = True
+            yield fault
+        elif wire is not None:
+            yield from self._tell(wire, calls, begun=begun)
+        else:
+            yield from (self._chunk({"tool_calls": [call]}) for call in calls)
+            yield from self._as_it_is(frame)
+
+    def _track(self, events: list[Event]) -> list[Wire]:
+        """Note what a frame says, should a stage change what comes later; the calls that are complete with it."""
+        calls: list[Wire] = []
         for event in events:
             self._failed = self._failed or isinstance(event, Error)
-            # Should a stage change what comes later, it has to be known what this was.
-            self._chat.deltas(event)
+            for delta in self._chat.deltas(event):
+                calls += delta.get("tool_calls", ())
             if isinstance(event, MessageStart):
                 self._head.read(event)
                 self._begun = True
             self._done = self._done or isinstance(event, MessageStop)  # it is in the frame of [DONE]
-        self._chat.annotations.clear()  # they are in the frame too
-        self._chat.held = 0
+        self._chat.told_annotations()  # they are in the frame too
         self._finished = self._finished or bool(self._chat.finish)
+        return calls if self._single and not self._legacy else []
+
+    def _as_it_is(self, frame: Frame) -> Iterator[Frame]:
         if not frame.data:
             if _is_plain(frame.raw):
                 yield frame  # a comment; a lone `id:` or `retry:` is nothing that the OpenAI SDK survives
@@ -139,6 +180,39 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield frame
             return
         yield frame if _is_plain(frame.raw) else Frame(frame.data, frame.event)
+
+    # ── … and those that may not ────────────────────────────────────────────────────────────────────────────────────
+
+    def _restyled(self, frame: Frame) -> Wire | None:
+        """What a frame says, its reasoning respelled and its calls taken out; None if it can leave as it is."""
+        data = frame.data
+        thinks = self._respeller is not None and (b'"reasoning' in data or b'"thinking"' in data)
+        calls = self._single and not self._legacy and (b'"tool_calls"' in data or b'"function_call"' in data)
+        if not (thinks or calls):
+            return None
+        try:
+            wire, _ = decode(data)
+        except BAD_JSON:
+            return None
+        respelled = self._respeller is not None and self._respeller.apply(wire)
+        self._legacy = self._legacy or bool(first_delta(wire).get("function_call"))
+        taken = take_calls(wire) if calls and not self._legacy else []
+        for call in taken:
+            if isinstance(call.get("id"), str) and (fields := unknown_fields(call)):
+                self._chat.beside(call["id"], fields, len(data))
+        return wire if respelled or taken else None
+
+    def _tell(self, wire: Wire, calls: list[Wire], *, begun: bool) -> Iterator[Frame]:
+        """A chunk that has changed, and the calls that are complete with it: behind a role and text, before an end."""
+        delta = first_delta(wire)
+        if calls and (not begun or any(map(delta.get, _BEFORE_CALLS))):
+            delta["tool_calls"] = [*delta.get("tool_calls", ()), *calls]
+        else:
+            yield from (self._chunk({"tool_calls": [call]}) for call in calls)
+        if not begun or says_more(wire):
+            yield _frame(wire | {"model": self._renamed} if self._renamed else wire)
+        elif not calls:
+            yield from self._breath()
 
     # ── frames of our own ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,6 +227,8 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield Error("upstream", "the upstream answered with JSON that is no chat completion", 502)
         elif isinstance(event, MessageStop):
             self._stopped = True
+            if self._begun and not self._done:
+                yield from map(self._chunk, self._chat.deltas(event))  # calls that it left open
         elif not self._done:
             if not self._begun:
                 self._begun = True
@@ -161,9 +237,17 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield self._chunk({"role": "assistant", "content": ""})  # the role, once (hazard H093)
             for delta in self._chat.deltas(event):
                 yield self._chunk(delta)
-            if self._chat.held > self._limit:
+            if fault := self._chat.fault(self._limit):
                 self._done = True
-                yield Error("upstream", f"the upstream cited pages in more than {self._limit} bytes", 502)
+                yield fault
+            elif self._single and type(event) is ToolInputDelta:
+                yield from self._breath()
+
+    def _breath(self) -> Iterator[Frame]:
+        """A sign of life now and then while a call is held: `keepalive` saw its pieces pass, and gives none."""
+        self._quiet += 1
+        if self._quiet % _QUIET == 0:
+            yield _KEEPALIVE
 
     def _end(self) -> Iterator[Frame]:
         if not self._begun:
@@ -183,10 +267,22 @@ class StreamWriter(Stage[Event, Frame | Error]):
     def _of_text(self, text: str) -> Frame:
         """The chunk of a piece of text, of which there are many: only the text itself is encoded."""
         if self._text is None:
-            before, _, after = self._chunk({"content": "\0"}).data.partition(b'"\\u0000"')
-            self._text = before, after
+            self._text = self._around("content")
         before, after = self._text
         return Frame(before + msgspec.json.encode(text) + after)
+
+    def _of_thinking(self, event: ThinkingDelta) -> Iterable[Frame | Error]:
+        if not self._chat.thinks:
+            return self._write(event)
+        if self._thought is None:
+            self._thought = self._around(self._chat.thinks)
+        before, after = self._thought
+        return (Frame(before + msgspec.json.encode(event.thinking) + after),)
+
+    def _around(self, field: str) -> tuple[bytes, bytes]:
+        """What stands around the text of a chunk that says nothing but this field."""
+        before, _, after = self._chunk({field: "\0"}).data.partition(b'"\\u0000"')
+        return before, after
 
 
 def _is_plain(raw: bytes) -> bool:
@@ -204,10 +300,11 @@ def _frame(wire: Wire) -> Frame:
 class Fold:
     """The answer that a stream of events amounts to, as one `chat.completion`."""
 
-    def __init__(self, exchange: Exchange, *, same: bool) -> None:
+    def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
         self._head = _Head(exchange, same=same)
-        self._chat = Chat(Ledger() if same else exchange.ledger)
-        self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
+        self._chat = Chat(exchange, replace(style, tool_calls="delta"), same=same)
+        self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "reasoning": []}
+        self._details: list[tuple[Wire, list[str]]] = []  # of `reasoning_details`, each with the pieces of its text
         self._calls: list[Wire] = []
         self._arguments: list[list[str]] = []
         self._begun = self._stopped = False
@@ -221,12 +318,22 @@ class Fold:
                 self._head.read(event)
         self._stopped = self._stopped or isinstance(event, MessageStop)
         for delta in self._chat.deltas(event):
+            for piece in delta.get("reasoning_details", ()):
+                self._detail(piece)
             for key, pieces in self._texts.items():
                 if key in delta:
                     pieces.append(delta[key])
             for call in delta.get("tool_calls", ()):
                 self._call(call)
         return None
+
+    def _detail(self, piece: Wire) -> None:
+        """The pieces of a block of thinking, which have its number, are one."""
+        if not self._details or self._details[-1][0]["index"] != piece["index"]:
+            self._details.append((piece, []))
+        detail, pieces = self._details[-1]
+        pieces += [piece["text"]] if "text" in piece else []
+        detail.update(piece)
 
     def _call(self, piece: Wire) -> None:
         if "id" in piece:
@@ -240,9 +347,12 @@ class Fold:
         if not self._stopped:
             return UNENDED
         texts = {key: "".join(pieces) for key, pieces in self._texts.items()}
-        message: Wire = {"role": "assistant", "content": texts["content"] or None, "refusal": None}
-        if texts["reasoning_content"]:
-            message["reasoning_content"] = texts["reasoning_content"]
+        message: Wire = {"role": "assistant", "content": texts.pop("content") or None, "refusal": None}
+        message |= {field: text for field, text in texts.items() if text}
+        if self._details:
+            message["reasoning_details"] = [
+                detail | ({"text": "".join(pieces)} if pieces else {}) for detail, pieces in self._details
+            ]
         if self._chat.annotations:
             message["annotations"] = self._chat.annotations
         if self._calls:
