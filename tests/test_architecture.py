@@ -110,7 +110,7 @@ THEIRS: dict[str, list[str]] = {
         "cli.*",
     ],
     "h11": ["http.*"],
-    "truststore": ["http.client", "store.valkey"],
+    "truststore": ["http.wire"],
     "regex": ["stages.signature_filter"],
     "cyclopts": ["cli"],
     "hypothesis": ["testing"],

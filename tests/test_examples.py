@@ -183,7 +183,7 @@ def test_m1_6_open_webui_on_claude_is_told_by_the_environment() -> None:
         ("ANTHROPIC_READ_TIMEOUT", "-1", ["first-byte-timeout", "idle-timeout"]),
         ("ANTHROPIC_TOOL_CALL_STREAM_MODE", "both", ["tool-calls"]),
         ("ANTHROPIC_ALLOW_THINKING_WITH_TOOLS", "maybe", ["thinking-with-tools"]),
-        ("ANTHROPIC_LOG_ENABLED", "", ["enabled"]),
+        ("ANTHROPIC_LOG_ENABLED", "2", ["enabled"]),
         ("ANTHROPIC_LOG_LEVEL", "loud", ["level"]),
         ("TRIOPROXY_STORE", "here", ["url"]),
     ],
@@ -238,6 +238,7 @@ async def test_m1_open_webui_on_claude_from_end_to_end() -> None:
     sent = msgspec.json.decode(up.requests[1].body)
     assert sent["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "What time is it?", "signature": "sig=="},
+        {"type": "text", "text": "Let me look."},
         {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {"zone": "UTC"}},
     ]
     assert up.requests[0].header("x-api-key") == "sk-ant-key"

@@ -248,6 +248,8 @@ class Conversation:
         stages: list[tuple[str, Stage[Any, Any]]] = [(spec.name, spec.make()) for spec in specs]
         pipeline.start(nursery, stages, exchange, From(Items([request])), out)
         await out.closed.wait()
+        for _, stage in stages:
+            self.record.count(stage.stats())
         requests = [item for item in out.items if isinstance(item, Request)]
         answer = [item for item in out.items if not isinstance(item, Request)]
         for item in answer:

@@ -51,10 +51,13 @@ class ConfigError(Exception):
         return "\n".join([f"{where}{problem.message}", *quoted, *hint])
 
     def _quote(self, number: int) -> str:
-        """A line as it can be shown. In an upstream's table any text may be a token, under a mistyped key too."""
+        """A line as it can be shown.
+
+        In an upstream's table, and the store's, any text may be a token, under a mistyped key too.
+        """
         line = printable(self._lines[number - 1])
         tables = [header for header in self._lines[: number - 1] if header.lstrip().startswith("[")]
-        if tables and _UPSTREAM.match(tables[-1]) and not _HARMLESS.match(line):
+        if tables and _HOLDS_SECRETS.match(tables[-1]) and not _HARMLESS.match(line):
             key, equals, value = line.partition("=")
             line = key + equals + _TEXT.sub(_blot_text, value)
         return line
@@ -81,12 +84,15 @@ _SECRET = re.compile(
 )
 
 
-_UPSTREAM = re.compile(r"\s*\[+\s*[\"']?upstream")
+_HOLDS_SECRETS = re.compile(r"\s*\[+\s*[\"']?(?:upstream|store)")
 _HARMLESS = re.compile(
-    r"\s*(?:\[|(?:url|dialect|pace|chunk|model|version|reasoning|effort|system-messages|max-tokens|[a-z]+(?:-[a-z]+)?-timeout)\s*=)"
+    r"""(?x) \s* (?: \[ | (?:
+        url | dialect | pace | chunk | model | version | reasoning | effort | system-messages | max-tokens | cache-key
+      | entries | (?:file-)?size | expires | (?:[a-z]+-){0,2}timeout
+    ) \s* = )"""
 )
-# Any text, with its closing quote if it has one; but the name of an environment variable tells nothing.
-_TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|"(?:\\.|[^"\\])*"?|'[^']*'?""")
+# Any text, with its closing quote if it has one; but the name of an environment variable tells nothing, nor a comment.
+_TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|\#.*|"(?:\\.|[^"\\])*"?|'[^']*'?""")
 
 
 def printable(line: str) -> str:
@@ -97,7 +103,7 @@ def printable(line: str) -> str:
 
 def _blot_text(match: re.Match[str]) -> str:
     text = match[0]
-    if text.startswith("env"):
+    if text.startswith(("env", "#")):
         return text
     closed = len(text) > 1 and text.endswith(text[0])
     return text[0] + "*" * (len(text) - 1 - closed) + text[0] * closed

@@ -202,6 +202,31 @@ def test_what_was_never_said_is_kept_as_it_is(said: list[Block]) -> None:
     assert turn(THOUGHT, ONE, said=said).content == (THOUGHT, *said)
 
 
+def test_texts_that_are_kept_come_back_where_the_client_has_none() -> None:
+    """`tool-text` has shown them as thinking, which clients do not send back."""
+    blocks = (THOUGHT, BEFORE, SILENT, BETWEEN, ONE)
+    stage = RememberThinking(texts=True)
+    for event in events(*blocks):
+        list(stage.feed(event))
+    known = stage.due()
+    assert turn(known=known, said=[ONE]).content == blocks
+    assert turn(known=known, said=client(blocks)).content == blocks
+    edited = Text(text="Edited.")
+    assert turn(known=known, said=[edited, ONE]).content == (THOUGHT, edited, SILENT, ONE)
+    [record] = kept(*blocks).values()
+    assert b"look" not in record  # unless it is asked for
+    [record] = known.values()
+    assert b"look" in record
+
+
+def test_texts_count_towards_what_is_kept_of_a_message() -> None:
+    for texts in (False, True):
+        stage = RememberThinking(texts=texts, within=Size(60))
+        for event in events(SILENT, Text(text="long " * 9), ONE):
+            list(stage.feed(event))
+        assert bool(stage.due()) != texts
+
+
 def test_a_cache_mark_stays_behind_the_text() -> None:
     marked = Text(text=BEFORE.text + BETWEEN.text, extra={"cache_control": {"type": "ephemeral"}})
     assert turn(THOUGHT, BEFORE, SILENT, BETWEEN, ONE, said=[marked, ONE]).content == (
@@ -311,3 +336,11 @@ def test_requests_with_tools_can_go_without_thinking() -> None:
     [without] = stage.feed(replace(plain, tools=({"name": "weather"},)))
     assert without.extra == {"thinking": {"type": "disabled"}, "temperature": 1}
     assert "thinking-with-tools" in str(ledger)
+
+
+def test_what_was_done_is_counted() -> None:
+    stage = RememberThinking()
+    assert stage.stats() == {}
+    for event in [*events(THOUGHT, ONE), *events(BEFORE), *events(SILENT, TWO)]:
+        list(stage.feed(event))
+    assert stage.stats() == {"remembered": 2}

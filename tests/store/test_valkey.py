@@ -753,6 +753,6 @@ async def test_a_url_that_is_none_is_refused_at_once_and_not_quoted(url: str) ->
     ],
 )
 def test_what_a_url_says(url: str, text: str, greeting: list[bytes]) -> None:
-    server = module._read_url(url)
+    server = module.read_url(url)
     assert str(server) == text
     assert list(server.greeting) == greeting

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,14 +11,14 @@ from trioproxy import registry
 from trioproxy.config.model import Secret
 from trioproxy.config.table import Table
 from trioproxy.errors import Problem
-from trioproxy.store import KEY_LENGTH, Settings
+from trioproxy.store import KEY_LENGTH, Settings, StoreError
 from trioproxy.units import Seconds
 
 __all__ = ["read_store"]
 
+_NOWHERE = {"memory": "memory:", "off": "off"}  # either may be written with or without a colon
 _SERVERS = ("valkey", "redis", "valkeys", "rediss", "unix")
-_SCHEMES = ("memory", "sqlite", "off", *_SERVERS)
-_EXAMPLES = 'url = "memory:", "sqlite:thinking.db", "valkey://127.0.0.1:6379", or "off"'
+_EXAMPLES = '"memory:", "sqlite:thinking.db", "valkey://127.0.0.1:6379" or "off"'
 _POSITIVE = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -36,30 +35,37 @@ def read_store(table: Table) -> Settings:
     return Settings(**values)
 
 
-def _url(table: Table) -> str:
+class _Place(Secret):
     """Where the store is. It may hold a password, so it is never quoted."""
-    url = table.get("url", Secret, Secret(Settings().url))
+
+    @classmethod
+    def read(cls, value: object) -> _Place:
+        if isinstance(value, str) and value.strip() and value.isprintable():
+            return cls(value.strip())
+        raise ValueError(f"Expected a text such as {_EXAMPLES}")
+
+
+def _url(table: Table) -> str:
+    usual = Settings().url
+    url = table.get("url", _Place, _Place(usual))
     scheme, colon, rest = url.partition(":")
-    if not colon and scheme in ("memory", "off"):
-        return scheme  # either way of writing these will do
-    if scheme in ("memory", "off") and not rest:
-        return scheme
-    if scheme not in _SCHEMES:
-        hint = registry.did_you_mean(scheme, _SCHEMES) or f"for instance {_EXAMPLES}"
+    scheme = scheme.lower()
+    where = _Place(f"{scheme}{colon}{rest}")
+    if not rest and scheme in _NOWHERE:
+        return _NOWHERE[scheme]
+    if scheme not in (*_NOWHERE, "sqlite", *_SERVERS):
+        hint = registry.did_you_mean(scheme, (*_NOWHERE, "sqlite", *_SERVERS)) or f"for instance {_EXAMPLES}"
         table.problem(("url",), Problem("url: is no store that is known here", hint))
-    elif not _is_whole(scheme, url):
-        table.problem(("url",), Problem("url: does not say where the store is", f"for instance {_EXAMPLES}"))
-    return url
+    elif scheme in _SERVERS:
+        from trioproxy.store.valkey import read_url  # noqa: PLC0415  # who does not use it starts faster
 
-
-def _is_whole(scheme: str, url: str) -> bool:
-    if scheme == "sqlite":
-        return url.removeprefix("sqlite:").strip("/ ") != "" and not url.endswith("/")
-    try:
-        parts = urlsplit(url)
-        return bool(parts.path.strip("/") if scheme == "unix" else parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        return False
+        try:
+            read_url(where)
+        except StoreError as exc:
+            table.problem(("url",), Problem(f"url: {exc}"))
+    elif scheme in _NOWHERE or not rest.strip("/ ") or rest.endswith("/"):
+        table.problem(("url",), Problem("url: does not say which file", f"for instance {_EXAMPLES}"))
+    return where
 
 
 def _key(table: Table) -> str | None:

@@ -125,8 +125,8 @@ class Table:
         variable = _variable(value)
         if not variable:
             self.problem((*below, "env"), Problem(f"{key}: env: Expected the name of a variable"))
-        elif variable in self._environ:
-            return self._environ[variable], False
+        elif self._environ.get(variable) or (variable in self._environ and "default" not in value):
+            return self._environ[variable], False  # an empty one is as good as none, as in a shell's ${NAME:-…}
         elif "default" in value:
             return value["default"], not isinstance(value["default"], str)
         elif not stray:

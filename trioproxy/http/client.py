@@ -7,7 +7,6 @@ early is an error; redirects are not followed; the address comes from the caller
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import trio
 
 from trioproxy.errors import ProxyError
 from trioproxy.http.headers import Headers, get
-from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire, complaint
+from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire, complaint, reason_of, system_tls
 from trioproxy.items import Error
 from trioproxy.units import Seconds
 
@@ -70,7 +69,7 @@ class Pool:
     """Idle connections, by origin, last used first. A synchronous book: it opens nothing and waits for nothing."""
 
     def __init__(self, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
-        self._tls = tls or _system_tls
+        self._tls = tls or system_tls
         self._context: ssl.SSLContext | None = None
         self._idle: dict[Origin, list[_Idle]] = {}
 
@@ -135,7 +134,7 @@ class Pool:
         except ssl.SSLCertVerificationError as exc:
             raise _failed(f"{where} has a certificate that is not trusted: {exc.verify_message}") from exc
         except (OSError, trio.BrokenResourceError, ssl.SSLError) as exc:
-            raise _failed(f"{where} cannot be reached: {_reason(exc)}") from exc
+            raise _failed(f"{where} cannot be reached: {reason_of(exc)}") from exc
 
     async def _start_tls(self, stream: trio.SocketStream, host: str) -> Wire:
         if self._context is None:
@@ -359,25 +358,5 @@ def _idle_seconds(headers: Headers) -> float:
     return _IDLE_SECONDS
 
 
-def _system_tls() -> ssl.SSLContext:
-    import truststore  # noqa: PLC0415  # only where an upstream has https
-
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
 def _failed(message: str, status: int = 502) -> ProxyError:
     return ProxyError(Error("timeout" if status == 504 else "upstream", message, status))
-
-
-def _reason(exc: BaseException) -> str:
-    """The system's own words: `Connection refused`, `Name or service not known`."""
-    if isinstance(exc, socket.gaierror):
-        return exc.strerror or str(exc)
-    if isinstance(exc, ssl.SSLError):  # an OSError too, whose errno is none of the system's
-        return f"TLS failed: {exc.reason or exc}"
-    if isinstance(exc, OSError) and exc.errno:
-        return os.strerror(exc.errno)
-    cause = exc.__cause__
-    if isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return _reason(cause) if cause is not None else str(exc) or type(exc).__name__

@@ -7,6 +7,7 @@ checkpoint after a call that did not have to wait), and a stream is thousands of
 from __future__ import annotations
 
 import errno
+import os
 import re
 import select
 import socket
@@ -17,7 +18,7 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["Gone", "SocketWire", "Stalled", "TlsWire", "Wire", "complaint"]
+__all__ = ["Gone", "SocketWire", "Stalled", "TlsWire", "Wire", "complaint", "reason_of", "system_tls"]
 
 # Bytes: one read, so one batch; some 110 small events. Every stage may hold a batch, and an event takes ten times its
 # bytes: 200 slow readers cost 160 MiB with it, and 520 with 64 KiB, which would be 13 % faster in a flood.
@@ -213,3 +214,24 @@ def _reason(exc: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno in (errno.ECONNRESET, errno.EPIPE):
         return "connection reset"
     return str(cause) or type(cause).__name__
+
+
+def system_tls() -> ssl.SSLContext:
+    """What the system trusts, a company's own authority included."""
+    import truststore  # noqa: PLC0415  # only where there is TLS
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def reason_of(exc: BaseException) -> str:
+    """The system's own words: `Connection refused`, `Name or service not known`."""
+    if isinstance(exc, socket.gaierror):
+        return exc.strerror or str(exc)
+    if isinstance(exc, ssl.SSLError):  # an OSError too, whose errno is none of the system's
+        return f"TLS failed: {exc.reason or exc}"
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno)
+    cause = exc.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return reason_of(cause) if cause is not None else str(exc) or type(exc).__name__

@@ -55,9 +55,10 @@ class _Redacted(msgspec.Struct, frozen=True, array_like=True, tag="redacted"):
 
 
 class _Said(msgspec.Struct, frozen=True, array_like=True, tag="text"):
-    """A block of text, which the client has: only its length, in characters."""
+    """A block of text: how many characters it has, and with the option `texts` which."""
 
     length: int
+    text: str = ""
 
 
 class _Called(msgspec.Struct, frozen=True, array_like=True, tag="call"):
@@ -81,7 +82,7 @@ class _Draft:
         self.signature: list[str] = []
         self.length = 0
 
-    def part(self) -> _Part | None:
+    def part(self, *, texts: bool) -> _Part | None:
         """None for what is of no use: thinking that nobody signed, text without a character, blocks of other kinds."""
         match self.block:
             case Thinking(thinking=thinking, signature=signature, extra=extra):
@@ -91,7 +92,7 @@ class _Draft:
                 return _Redacted(data, extra) if data else None
             case Text(text=text):
                 length = len(text) + self.length
-                return _Said(length) if length else None
+                return _Said(length, "".join([text, *self.pieces]) if texts else "") if length else None
             case ToolUse(id=id):
                 return _Called(id) if id else None
         return None
@@ -101,18 +102,20 @@ class RememberThinking(Stage[Event, Event]):
     """Remember the signed thinking of messages that call tools, for clients that cannot carry it.
 
     `replay-thinking`, a request stage, puts it back; `[store]` says where it is kept and for how long. Kept of a
-    message are its thinking, the ids of its calls, and how long the texts between them are; nothing of a message with
-    more than `within` of thinking.
+    message are its thinking, the ids of its calls, and how long the texts between them are. With `texts` these are kept
+    too, and put back where the client has no text in that message: for clients that do not send back what `tool-text`
+    has shown them as thinking. Nothing is kept of a message with more than `within` of all that.
     """
 
     clients, upstreams = _CLIENTS, _UPSTREAMS
 
-    def __init__(self, *, within: Size = Size(4 * 1024 * 1024)) -> None:
-        self._within = within
+    def __init__(self, *, texts: bool = False, within: Size = Size(4 * 1024 * 1024)) -> None:
+        self._texts, self._within = texts, within
         self._asked = False
         self._drafts: dict[int, _Draft] = {}  # of the message that is coming in, by the index of the block
         self._size = 0
         self._due: dict[str, bytes] = {}
+        self._remembered = 0
 
     def open(self, exchange: Exchange, /) -> Iterable[Event]:
         self._asked = exchange.thinking
@@ -136,6 +139,9 @@ class RememberThinking(Stage[Event, Event]):
                 await memory.keep(_KIND, due)
             await send.send(batch)
 
+    def stats(self) -> Mapping[str, int]:
+        return {"remembered": self._remembered} if self._remembered else {}
+
     def due(self) -> Mapping[str, bytes]:
         """What is to be kept of the messages that have ended since it was last asked for, by the id of a call."""
         due, self._due = self._due, {}
@@ -152,24 +158,30 @@ class RememberThinking(Stage[Event, Event]):
     def _text(self, event: TextDelta) -> None:
         if draft := self._drafts.get(event.index):
             draft.length += len(event.text)
+            if self._texts:
+                self._keep(draft.pieces, event.text)
 
     def _thinking(self, event: ThinkingDelta) -> None:
-        self._size += len(event.thinking)
-        if self._size <= self._within and (draft := self._drafts.get(event.index)):
-            draft.pieces.append(event.thinking)
+        if draft := self._drafts.get(event.index):
+            self._keep(draft.pieces, event.thinking)
 
     def _signature(self, event: SignatureDelta) -> None:
-        self._size += len(event.signature)
-        if self._size <= self._within and (draft := self._drafts.get(event.index)):
-            draft.signature.append(event.signature)
+        if draft := self._drafts.get(event.index):
+            self._keep(draft.signature, event.signature)
+
+    def _keep(self, pieces: list[str], text: str) -> None:
+        self._size += len(text)
+        if self._size <= self._within:
+            pieces.append(text)
 
     def _end(self, event: MessageDelta | MessageStop) -> None:
-        parts = [part for draft in self._drafts.values() if (part := draft.part())]
+        parts = [part for draft in self._drafts.values() if (part := draft.part(texts=self._texts))]
         self._drafts = {}
         calls = [part.id for part in parts if isinstance(part, _Called)]
         # A message without thinking is remembered too if it could have had some: it needs none when it returns.
         if calls and self._size <= self._within and (self._asked or any(map(_is_thinking, parts))):
             self._due |= dict.fromkeys(calls, msgspec.json.encode(parts))
+            self._remembered += any(map(_is_thinking, parts))
 
 
 # `Any`, because each entry takes the one kind of event it stands under.
@@ -205,6 +217,7 @@ class ReplayThinking(Stage[Request, Request]):
     def __init__(self, *, thinking_with_tools: bool = True) -> None:
         self._thinking_with_tools = thinking_with_tools
         self._ledger = Ledger()
+        self._replayed = 0
 
     def open(self, exchange: Exchange, /) -> Iterable[Request]:
         self._ledger = exchange.ledger
@@ -215,25 +228,28 @@ class ReplayThinking(Stage[Request, Request]):
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         memory = exchange.memory
-        if memory is None:
-            await super().run(exchange, receive, send)
-            return
         self.open(exchange)
         async for batch in receive:
             items = []
             for item in self.feed_all(batch):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
-                    items.append(replayed(item, await memory.recall(_KIND, ids), self._ledger))
+                    kept = await memory.recall(_KIND, ids) if memory else {}
+                    request = replayed(item, kept, self._ledger)
+                    self._replayed = sum(any(map(_is_signed, _blocks([each]))) for each in request.messages)
+                    items.append(request)
                 else:
                     items.append(item)
             await send.send(items)
+
+    def stats(self) -> Mapping[str, int]:
+        return {"replayed": self._replayed} if self._replayed else {}
 
 
 def _unthinking(request: Request, ledger: Ledger) -> Request:
     if not request.tools:
         return request
     if request.extra.get("thinking", {}).get("type", "disabled") != "disabled":
-        ledger.note("thinking", "turned off: the request offers tools, and thinking-with-tools is false")
+        ledger.note("thinking (with tools)", "turned off by thinking-with-tools = false")
     return replace(request, extra=request.extra | {"thinking": {"type": "disabled"}})
 
 
@@ -255,7 +271,7 @@ def replayed(request: Request, kept: Mapping[str, bytes], ledger: Ledger) -> Req
             messages += turn
             forgotten += 1
     if forgotten and (kept or request.extra.get("thinking", {}).get("type") in ("enabled", "adaptive")):
-        ledger.note("messages[].content[] (thinking)", "not remembered for every turn that called tools")
+        ledger.note("messages[].content[].thinking", "not remembered of some turns that called tools")
     return replace(request, messages=tuple(messages)) if kept else request
 
 
@@ -293,13 +309,16 @@ def _rebuilt(parts: Sequence[_Part], blocks: Iterable[Block]) -> Iterator[Block]
     """The client's blocks of a message with its thinking between them, where it was.
 
     Clients know one text where there were several: it is cut where they began, if it still is as long as they were
-    together, and else stands where the first of them was. Calls that the client has dropped are not made again.
+    together, and else stands where the first of them was; where there is none, what was kept of them does. Calls that
+    the client has dropped are not made again.
     """
     rest = [block for block in blocks if not isinstance(block, Thinking)]
     uses = [block for block in rest if isinstance(block, ToolUse)]
     said = [block for block in rest if not isinstance(block, ToolUse)]
     cut = _cut(said, [part.length for part in parts if isinstance(part, _Said)])
     texts = cut or [said]
+    if not said:
+        cut = texts = [[Text(text=part.text)] if part.text else [] for part in parts if isinstance(part, _Said)]
     for part in parts:
         match part:
             case _Thought(thinking=thinking, signature=signature, extra=extra):

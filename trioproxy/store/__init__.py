@@ -33,8 +33,8 @@ class Store(Protocol):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The `[store]` of the file."""
 
-    url: str = "memory"
-    """`memory`, `sqlite:` and a file, the URL of a Valkey or Redis server, or `off`. It may hold a password."""
+    url: str = "memory:"
+    """`memory:`, `sqlite:` and a file, the URL of a Valkey or Redis server, or `off`. It may hold a password."""
     entries: int = 100_000
     """How many values are held in memory."""
     size: Size = Size(64 * 1024 * 1024)

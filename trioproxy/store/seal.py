@@ -35,6 +35,8 @@ class Seal:
         # bytes are cannot be. With a purpose of its own (`person`) BLAKE2b gives keys that nothing else is given:
         # docs.python.org/3/library/hashlib.html#personalization
         secret = blake2b(key.encode(errors="surrogatepass"), digest_size=32, person=b"trioproxy seal 1").digest()
+        self.mark = blake2b(secret, digest_size=8, person=b"trioproxy mark").hexdigest()
+        """Which key it is, without telling it."""
         self._cipher = AESGCM(secret)
         self._invalid = InvalidTag
 

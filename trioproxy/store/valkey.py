@@ -14,7 +14,6 @@ is not supported.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
@@ -26,10 +25,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
-from trioproxy.http.wire import Gone, SocketWire, TlsWire, Wire
+from trioproxy.http.wire import Gone, SocketWire, TlsWire, Wire, reason_of, system_tls
 from trioproxy.store import Store, StoreError
 
-__all__ = ["open_valkey"]
+__all__ = ["open_valkey", "read_url"]
 
 _CONNECTIONS = 16  # at once. One does some thousand calls a second; whoever finds none free waits within its timeout
 _IDLE_SECONDS = 60.0  # kept unused: load balancers forget a silent connection after minutes, and tell nobody
@@ -47,7 +46,7 @@ async def open_valkey(url: str, *, timeout: float) -> AsyncIterator[Store]:
     used again. A call takes no longer than `timeout` seconds, connecting included, then it raises `StoreError`.
     Raises `StoreError` at once if the URL is none.
     """
-    store = _Valkey(_read_url(url), timeout)
+    store = _Valkey(read_url(url), timeout)
     try:
         yield store
     finally:
@@ -77,7 +76,7 @@ class _Server:
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
-def _read_url(url: str) -> _Server:
+def read_url(url: str) -> _Server:
     """Raises `StoreError`, which quotes nothing: where a URL is wrong, any part of it may be of the password."""
     try:
         parts = urlsplit(url)
@@ -214,7 +213,7 @@ class _Valkey:
         except ssl.SSLCertVerificationError as exc:
             raise _Failed(f"has a certificate that is not trusted: {exc.verify_message}") from exc
         except (OSError, ValueError, trio.BrokenResourceError) as exc:  # ValueError: no name that can be looked up
-            raise _Failed(f"cannot be reached: {_reason(exc)}") from exc
+            raise _Failed(f"cannot be reached: {reason_of(exc)}") from exc
         try:
             # Before anything else is sent: a value must not land in another database because SELECT failed.
             await connection.send(b"".join(server.greeting))
@@ -226,10 +225,7 @@ class _Valkey:
         return connection
 
     async def _start_tls(self, stream: trio.SocketStream) -> Wire:
-        if self._context is None:
-            import truststore  # noqa: PLC0415  # only where a server has TLS
-
-            self._context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context = self._context or system_tls()
         tls = trio.SSLStream(stream, self._context, server_hostname=self._server.host, https_compatible=True)
         try:
             await tls.do_handshake()
@@ -243,20 +239,6 @@ class _Valkey:
 
 def _bare(stream: trio.SocketStream) -> Wire:
     return SocketWire(socket.socket(fileno=stream.socket.detach()))
-
-
-def _reason(exc: BaseException) -> str:
-    """The system's own words: `Connection refused`, `Name or service not known`."""
-    if isinstance(exc, socket.gaierror):
-        return exc.strerror or str(exc)
-    if isinstance(exc, ssl.SSLError):  # an OSError too, whose errno is none of the system's
-        return f"TLS failed: {exc.reason or exc}"
-    if isinstance(exc, OSError) and exc.errno:
-        return os.strerror(exc.errno)
-    cause = exc.__cause__
-    if isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return _reason(cause) if cause is not None else str(exc) or type(exc).__name__
 
 
 # ── the protocol: RESP2, https://valkey.io/topics/protocol, which every version of every such server speaks ─────────

@@ -50,6 +50,8 @@ class Vault:
         self._expires, self._timeout = settings.expires, settings.timeout
         self._memory = Memory(entries=settings.entries, size=settings.size)
         self._behind, self._seal, self._clock = behind, seal, clock
+        # What is sealed with one key, or not at all, stands apart: nothing is ever opened the wrong way.
+        self._mark = seal.mark if seal else ""
         self._failures = 0
         self._paused_until = self._quiet_until = 0.0
 
@@ -58,7 +60,7 @@ class Vault:
         if self._off:
             return None
         scope = blake2b(digest_size=32, person=b"trioproxy scope")
-        for word in (_VERSION, *whose):
+        for word in (_VERSION, self._mark, *whose):
             text = word.encode(errors="surrogatepass")
             scope.update(len(text).to_bytes(8, "big") + text)
         return Drawer(self, scope.digest())

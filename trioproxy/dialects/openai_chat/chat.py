@@ -50,8 +50,14 @@ _FINISH_REASONS: dict[str | None, str] = {
 }
 _WEIGHT = 256  # bytes of an annotation, or of a call that is held, besides what it says
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
-# What Anthropic tells of an answer beside its content, by the way to it.
-_BESIDE = (("context_management",), ("container",), ("usage", "server_tool_use"))
+# What Anthropic tells of an answer beside its content, by the way to it, and what is to be said of it.
+_NO_SUCH = "openai-chat has no such thing"
+_BESIDE = {
+    ("context_management",): _NO_SUCH,
+    ("container",): _NO_SUCH,
+    ("usage", "server_tool_use"): _NO_SUCH,
+    ("input_transformations",): "the API left out earlier thinking: what was said before it has changed",
+}
 
 
 def fault_of(event: Event) -> Error | None:
@@ -200,7 +206,7 @@ class Chat:
         citation = (event.extra.get("delta") or {}).get("citation")
         url = citation.get("url") if isinstance(citation, dict) else None
         if not isinstance(citation, dict) or not isinstance(url, str):
-            self._ledger.note(f"content[].{event.kind}", "openai-chat has no such thing")
+            self._ledger.note(f"content[].{event.kind}", _NO_SUCH)
             return []
         title = citation.get("title")
         title = title if isinstance(title, str) else ""
@@ -224,13 +230,13 @@ class Chat:
     def _note(self, extra: Wire) -> None:
         """What is told beside the content, and has anything to say."""
         for place in (extra, extra.get("delta"), extra.get("message")) if extra else ():
-            for *within, key in _BESIDE:
+            for (*within, key), reason in _BESIDE.items():
                 wire = place
                 for name in within:
                     wire = wire.get(name) if isinstance(wire, dict) else None
                 value = wire.get(key) if isinstance(wire, dict) else None
                 if any(value.values()) if isinstance(value, dict) else value:
-                    self._ledger.note(".".join([*within, key]), "openai-chat has no such thing")
+                    self._ledger.note(".".join([*within, key]), reason)
 
     def _count(self, usage: Usage | None, extra: Wire) -> None:
         """Usage is cumulative, and zeros at the end say nothing (hazard H046)."""
