@@ -309,6 +309,7 @@ NOT_ABOUT_ONE_FILE: dict[str, str] = {
     "test_architecture.py": "about all of them",
     "test_serve.py": "the whole program as a process",
     "test_m0.py": "stories over the whole program",
+    "test_m1.py": "the same",
     "test_examples.py": "the example files",
     "clients/*": "real clients against the whole program",
     "hazards/*": "wire hazards by number, against whatever it takes to show them",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,46 @@ mark = "!"
         whole = await ask(port, b"{}")
     assert texts(streamed.body) == ["HELLO !YOU!"]
     assert msgspec.json.decode(whole.body)["content"] == [{"type": "text", "text": "HELLO !YOU!"}]
+
+
+# ── what the documentation shows ────────────────────────────────────────────────────────────────────────────────────
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = [
+    pytest.param(text, id=f"{file.name}-{number}")
+    for file in DOCUMENTS
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", file.read_text(), re.DOTALL))
+]
+
+
+class Everything(dict[str, str]):
+    """An environment that has every variable."""
+
+    def __missing__(self, name: str) -> str:
+        return "0123456789abcdef0123456789abcdef"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name else default
+
+    def __contains__(self, name: object) -> bool:
+        return bool(name)
+
+
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_what_the_documentation_shows_can_be_used(text: str, tmp_path: Path) -> None:
+    """Beside what it leaves out: the upstreams, and the stages of one's own."""
+    named = dict.fromkeys(re.findall(r'(?m)(?:^"/[^"]*"|upstream)\s*= "(\w+)"', text)) or {"mine": None}
+    if "[upstreams." not in text:
+        text += "".join(f'\n[upstreams.{name}]\nurl = "http://{name}"' for name in named)
+    for module, name in re.findall(r'"(\w+):([A-Z]\w+)"', text):
+        code = f"class {name}(Stage[TextDelta, TextDelta]):\n    def feed(self, delta, /): yield delta\n"
+        (tmp_path / f"{module}.py").write_text(f"from trioproxy import Stage, TextDelta\n{code}")
+    path, modules = list(sys.path), set(sys.modules)
+    # Lists that stand below each other are to be chosen from.
+    lists = re.findall(r"(?m)^response = \[.*\n", text)
+    for each in lists or [""]:
+        one = "".join(line for line in text.splitlines(keepends=True) if line not in lists or line == each)
+        assert config.read(one, tmp_path / "stages.toml", Everything()).routes
+    sys.path[:] = path
+    for module in set(sys.modules) - modules:
+        del sys.modules[module]

@@ -36,7 +36,7 @@ _COLUMN = 46  # characters at most: nothing is wider
 async def show() -> int:
     """Print the demo; the exit status."""
     loaded = config.read(TOML, Path("demo"), {})
-    route = loaded.routes[0]
+    route = loaded.routes[0].serving("anthropic")  # as the demo asks
     assert route.upstream.replay
     sent = route.upstream.replay.file.read_bytes()
     got, address = await _ask(loaded)

@@ -8,15 +8,17 @@ from collections.abc import AsyncIterable
 import trio
 
 from trioproxy import __version__, log
-from trioproxy.cli.terminal import say, wants_colour
+from trioproxy.cli.terminal import say, wants_colour, wrap
+from trioproxy.cli.terminal import width as columns
 from trioproxy.config import Config, Route
 from trioproxy.http.server import Listener, Server, open_listeners
 from trioproxy.proxy import Proxy
+from trioproxy.store import Settings
 from trioproxy.store.vault import open_vault
 
 __all__ = ["banner", "serve_forever"]
 
-_ROUTES = 3  # lines of the banner: it has to fit in eight
+_ROUTES = 3  # lines of the banner: it has to fit in ten
 ASK = """'{"stream":true}'"""  # a recording answers anything
 
 
@@ -82,8 +84,10 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     if len(shown) > _ROUTES:
         lines[-1] = f"  … and {len(shown) - _ROUTES + 1} more routes: python -m trioproxy check"
     chains = {_chain(route) for route in shown}
-    chain = next(iter(chains)) if len(chains) == 1 else "differ: python -m trioproxy check"
-    lines.append(f"  stages: {chain}")
+    chain = next(iter(chains)) if len(chains) == 1 else ("differ: python -m trioproxy check",)
+    lines += wrap([chain[0], *(f"→ {step}" for step in chain[1:])], "  stages: ", columns())
+    if config.store.url != Settings().url:
+        lines.append(f"  store: {config.store.place}")
     if base:
         everything = next((route for route in shown if route.prefix in ("/", "/{session}")), None)
         home = _url(base, everything) if everything else base
@@ -98,10 +102,10 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     return lines
 
 
-def _chain(route: Route) -> str:
+def _chain(route: Route) -> tuple[str, ...]:
     """A request's way to the upstream and its answer's back, as far as stages stand on it."""
-    up, down = [stage.name for stage in route.request], [stage.name for stage in route.response]
-    return " → ".join([*up, "upstream", *down] if up else down) or "bytes as they come"
+    up, down = tuple(stage.name for stage in route.request), tuple(stage.name for stage in route.response)
+    return ((*up, "upstream", *down) if up else down) or ("bytes as they come",)
 
 
 def _base(listeners: list[Listener]) -> str:
