@@ -288,15 +288,20 @@ class Everything(dict[str, str]):
 def test_what_the_documentation_shows_can_be_used(text: str, tmp_path: Path) -> None:
     """Beside what it leaves out: the upstreams, and the stages of one's own."""
     named = dict.fromkeys(re.findall(r'(?m)(?:^"/[^"]*"|upstream)\s*= "(\w+)"', text)) or {"mine": None}
+    if not re.search(r"(?m)^\[", text):
+        text = f"[pipeline]\n{text}"
     if "[upstreams." not in text:
         text += "".join(f'\n[upstreams.{name}]\nurl = "http://{name}"' for name in named)
     for module, name in re.findall(r'"(\w+):([A-Z]\w+)"', text):
-        code = f"class {name}(Stage[TextDelta, TextDelta]):\n    def feed(self, delta, /): yield delta\n"
+        code = (
+            f"class {name}(Stage[TextDelta, TextDelta]):\n    def __init__(self, *, mark: str = ''): pass\n"
+            "    def feed(self, delta, /): yield delta\n"
+        )
         (tmp_path / f"{module}.py").write_text(f"from trioproxy import Stage, TextDelta\n{code}")
     path, modules = list(sys.path), set(sys.modules)
     # Lists that stand below each other are to be chosen from.
     lists = re.findall(r"(?m)^response = \[.*\n", text)
-    for each in lists or [""]:
+    for each in [line for line in lists if "# refused" not in line] or [""]:
         one = "".join(line for line in text.splitlines(keepends=True) if line not in lists or line == each)
         assert config.read(one, tmp_path / "stages.toml", Everything()).routes
     sys.path[:] = path
