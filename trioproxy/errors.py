@@ -60,6 +60,9 @@ class ConfigError(Exception):
         if tables and _HOLDS_SECRETS.match(tables[-1]) and not _HARMLESS.match(line):
             key, equals, value = line.partition("=")
             line = key + equals + _TEXT.sub(_blot_text, value)
+        elif tables and _STORE.match(tables[-1]) and ("//" in line or "@" in line):
+            key, equals, value = line.partition("=")  # any part of a wrong URL may be of its password
+            line = key + equals + _TEXT.sub(_blot_text, value)
         return line
 
 
@@ -85,6 +88,7 @@ _SECRET = re.compile(
 
 
 _HOLDS_SECRETS = re.compile(r"\s*\[+\s*[\"']?(?:upstream|store)")
+_STORE = re.compile(r"\s*\[+\s*[\"']?store")
 _HARMLESS = re.compile(
     r"""(?x) \s* (?: \[ | (?:
         url | dialect | pace | chunk | model | version | reasoning | effort | system-messages | max-tokens | cache-key

@@ -30,7 +30,8 @@ from trioproxy.items import (
 )
 from trioproxy.ledger import Ledger
 from trioproxy.stage import Exchange
-from trioproxy.stages.replay_thinking import RememberThinking, ReplayThinking, replayed
+from trioproxy.stages.replay_thinking import RememberThinking, ReplayThinking, by_call, read_record
+from trioproxy.stages.replay_thinking import replayed as replayed_with
 from trioproxy.testing import check_stage, drive
 from trioproxy.units import Size
 
@@ -75,6 +76,10 @@ def kept(*blocks: Block, asked: bool = True) -> dict[str, bytes]:
     made = events(*blocks)
     assert [each for event in made for each in stage.feed(event)] == made
     return dict(stage.due())
+
+
+def replayed(request: Request, known: Mapping[str, bytes], ledger: Ledger) -> Request:
+    return replayed_with(request, by_call({id: read_record(record) for id, record in known.items()}), ledger)
 
 
 def client(blocks: Iterable[Block]) -> tuple[Block, ...]:
@@ -221,8 +226,8 @@ def test_texts_that_are_kept_come_back_where_the_client_has_none() -> None:
 
 def test_texts_count_towards_what_is_kept_of_a_message() -> None:
     for texts in (False, True):
-        stage = RememberThinking(texts=texts, within=Size(60))
-        for event in events(SILENT, Text(text="long " * 9), ONE):
+        stage = RememberThinking(texts=texts, within=Size(400))
+        for event in events(SILENT, Text(text="long " * 90), ONE):
             list(stage.feed(event))
         assert bool(stage.due()) != texts
 
@@ -278,8 +283,35 @@ def test_messages_that_thought_too_much_are_not() -> None:
     for event in events(THOUGHT, ONE):
         list(stage.feed(event))
     assert stage.due() == {}
-    for event in events(SILENT, BEFORE, ONE)[:3]:
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [[RedactedThinking(data="x" * 100)] * 1000, [Thinking(thinking="x" * 50, signature="s")] * 1000, [Text()] * 1000],
+)
+def test_what_is_held_of_a_message_has_a_bound(blocks: list[Block]) -> None:
+    """However the blocks come: whole, in pieces, or with the message's start."""
+    stage = RememberThinking(within=Size(5000))
+    for event in [MessageStart("m", MODEL, content=tuple(blocks)), *events(*blocks, ONE)[1:]]:
         list(stage.feed(event))
+        assert len(stage._drafts) <= 100
+    assert stage.due() == {}
+    foreign = OtherBlock(kind="web_search_tool_result", extra={"content": "x" * 10**6})
+    for event in events(*[foreign] * 50, THOUGHT, ONE):
+        list(stage.feed(event))
+    assert stage.due().keys() == {ONE.id}
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        *(b"[" * 200_000, b'[["thinking","\xff","s"]]', b'[["text",-5],["text",5],["call","toolu_1"]]'),
+        *(b'[["text",0],["call","toolu_1"]]', b'[["redacted","",' + b'{"a":' * 100_000, b"7", b'"toolu_1"', b'"x"'),
+        b"[" + b",".join([b'["redacted","x"]'] * 20_000) + b"]",
+    ],
+)
+def test_what_nobody_has_kept_is_nothing(rubbish: bytes) -> None:
+    assert turn(known={ONE.id: rubbish}, said=[ONE]) == Message("assistant", (ONE,))
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{}", b'[["text"]]', b"\xff", b'[["thinking",1,2]]'])
@@ -289,7 +321,26 @@ def test_what_somebody_else_wrote_is_nothing(rubbish: bytes) -> None:
 
 def test_what_was_kept_of_another_call_is_nothing() -> None:
     [another] = kept(THOUGHT, TWO).values()
-    assert turn(known={ONE.id: another}, said=[ONE]) == Message("assistant", (ONE,))
+    for known in ({ONE.id: another}, {ONE.id: b'"toolu_2"', TWO.id: another}, {ONE.id: b'"toolu_1"'}):
+        assert turn(known=known, said=[ONE]) == Message("assistant", (ONE,))
+
+
+def test_parallel_calls_share_one_record() -> None:
+    many = [replace(ONE, id=f"toolu_{number}") for number in range(200)]
+    known = kept(THOUGHT, *many)
+    assert sum(map(len, known.values())) < 200 * 50
+    assert turn(known=known, said=many[5:]).content == (THOUGHT, *many[5:])
+
+
+def test_a_message_is_put_back_once_however_often_a_client_repeats_it() -> None:
+    again = [Message("assistant", (ONE,)), RESULTS] * 500
+    known = kept(THOUGHT, ONE)
+    request = replayed(Request(MODEL, (QUESTION, *again)), known, Ledger())
+    assert sum(block == THOUGHT for message in request.messages for block in message.content) == 1
+    [_, message, _] = replayed(
+        Request(MODEL, (QUESTION, Message("assistant", (ONE,) * 500), RESULTS)), known, Ledger()
+    ).messages
+    assert message.content == (THOUGHT, *(ONE,) * 500)
 
 
 # ── what the client is told ─────────────────────────────────────────────────────────────────────────────────────────

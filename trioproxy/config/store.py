@@ -12,13 +12,14 @@ from trioproxy.config.model import Secret
 from trioproxy.config.table import Table
 from trioproxy.errors import Problem
 from trioproxy.store import KEY_LENGTH, Settings, StoreError
-from trioproxy.units import Seconds
+from trioproxy.units import Seconds, show_seconds, show_size
 
 __all__ = ["read_store"]
 
 _NOWHERE = {"memory": "memory:", "off": "off"}  # either may be written with or without a colon
 _SERVERS = ("valkey", "redis", "valkeys", "rediss", "unix")
 _EXAMPLES = '"memory:", "sqlite:thinking.db", "valkey://127.0.0.1:6379" or "off"'
+_SMALLEST, _LONGEST = 1024 * 1024, 10 * 365 * 24 * 3600.0  # bytes of an SQLite file; seconds
 _POSITIVE = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -31,6 +32,11 @@ def read_store(table: Table) -> Settings:
             values[field.name] = table.get_positive(key, field.default)
         elif field.name not in values:
             values[field.name] = table.get(key, _POSITIVE if field.type is int else field.type, field.default)
+    if values["file_size"] < _SMALLEST:
+        got = show_size(values["file_size"])
+        table.problem(("file-size",), Problem(f"file-size: Expected at least {show_size(_SMALLEST)}, got {got}"))
+    if values["expires"] > _LONGEST:
+        table.problem(("expires",), Problem(f"expires: Expected at most {show_seconds(_LONGEST)}, which are ten years"))
     table.done()
     return Settings(**values)
 
@@ -63,7 +69,7 @@ def _url(table: Table) -> str:
             read_url(where)
         except StoreError as exc:
             table.problem(("url",), Problem(f"url: {exc}"))
-    elif scheme in _NOWHERE or not rest.strip("/ ") or rest.endswith("/"):
+    elif scheme in _NOWHERE or not rest.strip("/ ") or rest.endswith(("/", ".toml")):
         table.problem(("url",), Problem("url: does not say which file", f"for instance {_EXAMPLES}"))
     return where
 

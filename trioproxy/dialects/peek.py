@@ -10,6 +10,7 @@ __all__ = ["BAD_JSON", "Peek", "decode", "fields_of", "mended", "peeked", "with_
 
 T = TypeVar("T")
 
+_SMALL = 64 * 1024  # bytes; OpenAI takes 16 labels of at most 512 characters each
 # What reading hostile JSON may raise: bad syntax or type, bad UTF-8, and nesting a hundred thousand levels deep.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -46,9 +47,12 @@ def with_fields(body: bytes, changed: Mapping[str, Any]) -> bytes:
 
 
 def fields_of(text: msgspec.Raw) -> Mapping[str, Any]:
-    """The fields of a JSON object within a request; none of whatever else stands there, or if nothing does."""
+    """The fields of a JSON object within a request; none of whatever else stands there, or if nothing does.
+
+    Nor of what is larger than anything that a provider takes there, which would cost many times its size.
+    """
     try:
-        value = msgspec.json.decode(text) if len(text) else None
+        value = msgspec.json.decode(text) if 0 < len(text) <= _SMALL else None
     except BAD_JSON:
         return {}
     return value if isinstance(value, dict) else {}

@@ -7,8 +7,8 @@ platform.claude.com/docs/en/build-with-claude/extended-thinking and …/preserve
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
-from typing import Any
+from itertools import accumulate, chain, groupby
+from typing import Annotated, Any
 
 import msgspec
 
@@ -31,12 +31,15 @@ from trioproxy.items import (
     replace,
 )
 from trioproxy.ledger import Ledger
-from trioproxy.stage import Exchange, Receive, Send, Stage
+from trioproxy.stage import Exchange, Memory, Receive, Send, Stage
 from trioproxy.units import Size
 
 __all__ = ["RememberThinking", "ReplayThinking"]
 
 _KIND = "thinking"
+_PARTS = 10_000  # of one message
+_WEIGHT = 64  # bytes that a block takes beside what is in it
+_CALLS = 10_000  # of one request that are looked for, the latest of them
 _CLIENTS, _UPSTREAMS = frozenset({"openai-chat"}), frozenset({"anthropic"})
 
 
@@ -57,7 +60,7 @@ class _Redacted(msgspec.Struct, frozen=True, array_like=True, tag="redacted"):
 class _Said(msgspec.Struct, frozen=True, array_like=True, tag="text"):
     """A block of text: how many characters it has, and with the option `texts` which."""
 
-    length: int
+    length: Annotated[int, msgspec.Meta(ge=1)]
     text: str = ""
 
 
@@ -66,35 +69,51 @@ class _Called(msgspec.Struct, frozen=True, array_like=True, tag="call"):
 
 
 _Part = _Thought | _Redacted | _Said | _Called
-_Parts = tuple[_Part, ...]
-_READ = msgspec.json.Decoder(_Parts)
+_Parts = Annotated[tuple[_Part, ...], msgspec.Meta(max_length=_PARTS)]
+# Of parallel calls the first has the record, and each other one the id of the first.
+_READ = msgspec.json.Decoder(_Parts | str)
+# What somebody else wrote, or a bit that has turned, may be anything.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _Draft:
-    """A block that is still coming in."""
+    """A block that is still coming in; of it only what is to be kept."""
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
+    def __init__(self, block: Thinking | RedactedThinking | Text | ToolUse, *, texts: bool) -> None:
         self.pieces: list[str] = []
         self.signature: list[str] = []
         self.length = 0
-
-    def part(self, *, texts: bool) -> _Part | None:
-        """None for what is of no use: thinking that nobody signed, text without a character, blocks of other kinds."""
-        match self.block:
-            case Thinking(thinking=thinking, signature=signature, extra=extra):
-                signature = "".join([signature, *self.signature])
-                return _Thought("".join([thinking, *self.pieces]), signature, extra) if signature else None
-            case RedactedThinking(data=data, extra=extra):
-                return _Redacted(data, extra) if data else None
-            case Text(text=text):
-                length = len(text) + self.length
-                return _Said(length, "".join([text, *self.pieces]) if texts else "") if length else None
+        match block:
+            case Thinking(thinking=said, signature=signature):
+                self._block: Block = replace(block, thinking="", signature="")
+                self.pieces, self.signature = [said], [signature]
+                self.size = _WEIGHT + len(said) + len(signature)
+            case RedactedThinking(data=data):
+                self._block = block
+                self.size = _WEIGHT + len(data)
+            case Text(text=said):
+                self._block = Text()
+                self.length = len(said)
+                self.pieces = [said] if texts else []
+                self.size = _WEIGHT + len(said) * texts
             case ToolUse(id=id):
-                return _Called(id) if id else None
+                self._block = ToolUse(id=id)
+                self.size = _WEIGHT + len(id)
+
+    def part(self) -> _Part | None:
+        """None for what is of no use: thinking that nobody signed, text without a character."""
+        match self._block:
+            case Thinking(extra=extra) if signature := "".join(self.signature):
+                return _Thought("".join(self.pieces), signature, extra)
+            case RedactedThinking(data=data, extra=extra) if data:
+                return _Redacted(data, extra)
+            case Text() if self.length:
+                return _Said(self.length, "".join(self.pieces))
+            case ToolUse(id=id) if id:
+                return _Called(id)
         return None
 
 
@@ -148,12 +167,22 @@ class RememberThinking(Stage[Event, Event]):
         return due
 
     def _begin(self, event: MessageStart) -> None:
-        # Programmatic tool calling begins messages with blocks, which have no index of their own.
-        self._drafts = {-1 - number: _Draft(block) for number, block in enumerate(event.content)}
-        self._size = 0
+        self._drafts, self._size = {}, 0
+        for number, block in enumerate(event.content):  # programmatic tool calling; these have no index of their own
+            self._start(-1 - number, block)
 
     def _block(self, event: BlockStart) -> None:
-        self._drafts[event.index] = _Draft(event.block)
+        self._start(event.index, event.block)
+
+    def _start(self, index: int, block: Block) -> None:
+        self._drafts.pop(index, None)
+        if isinstance(block, Thinking | RedactedThinking | Text | ToolUse):
+            draft = _Draft(block, texts=self._texts)
+            self._size += draft.size
+            if self._size <= self._within:
+                self._drafts[index] = draft
+            else:
+                self._drafts.clear()
 
     def _text(self, event: TextDelta) -> None:
         if draft := self._drafts.get(event.index):
@@ -173,15 +202,20 @@ class RememberThinking(Stage[Event, Event]):
         self._size += len(text)
         if self._size <= self._within:
             pieces.append(text)
+        else:
+            self._drafts.clear()
 
     def _end(self, event: MessageDelta | MessageStop) -> None:
-        parts = [part for draft in self._drafts.values() if (part := draft.part(texts=self._texts))]
+        parts = [part for draft in self._drafts.values() if (part := draft.part())]
         self._drafts = {}
         calls = [part.id for part in parts if isinstance(part, _Called)]
         # A message without thinking is remembered too if it could have had some: it needs none when it returns.
-        if calls and self._size <= self._within and (self._asked or any(map(_is_thinking, parts))):
-            self._due |= dict.fromkeys(calls, msgspec.json.encode(parts))
-            self._remembered += any(map(_is_thinking, parts))
+        if calls and len(parts) <= _PARTS and self._size <= self._within:
+            thought = any(map(_is_thinking, parts))
+            self._remembered += thought
+            if thought or self._asked:
+                first, *others = calls
+                self._due |= {first: msgspec.json.encode(parts)} | dict.fromkeys(others, msgspec.json.encode(first))
 
 
 # `Any`, because each entry takes the one kind of event it stands under.
@@ -233,8 +267,8 @@ class ReplayThinking(Stage[Request, Request]):
             items = []
             for item in self.feed_all(batch):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
-                    kept = await memory.recall(_KIND, ids) if memory else {}
-                    request = replayed(item, kept, self._ledger)
+                    records = await _recalled(memory, ids[-_CALLS:]) if memory else {}
+                    request = replayed(item, records, self._ledger)
                     self._replayed = sum(any(map(_is_signed, _blocks([each]))) for each in request.messages)
                     items.append(request)
                 else:
@@ -253,41 +287,58 @@ def _unthinking(request: Request, ledger: Ledger) -> Request:
     return replace(request, extra=request.extra | {"thinking": {"type": "disabled"}})
 
 
-def replayed(request: Request, kept: Mapping[str, bytes], ledger: Ledger) -> Request:
-    """The request with all thinking in its place that `kept` has, by the ids of calls."""
+async def _recalled(memory: Memory, ids: Sequence[str]) -> Mapping[str, _Parts]:
+    """What is remembered of the messages that these calls are of, by the id of each call."""
+    records = {id: read_record(kept) for id, kept in (await memory.recall(_KIND, ids)).items()}
+    firsts = {record for record in records.values() if isinstance(record, str)}
+    if missing := firsts - records.keys():  # calls that the client has dropped
+        records |= {id: read_record(kept) for id, kept in (await memory.recall(_KIND, list(missing))).items()}
+    return by_call(records)
+
+
+def read_record(kept: bytes) -> _Parts | str:
+    """What is kept under the id of a call: the parts of its message, or the id of the call that has them."""
+    try:
+        record: _Parts | str = _READ.decode(kept)
+    except _UNREADABLE:
+        return ()
+    return record
+
+
+def by_call(records: Mapping[str, _Parts | str]) -> dict[str, _Parts]:
+    """The parts of the messages that calls are of. What is about other calls than the one it is kept under is not."""
+    whole = {id: record for id, record in records.items() if not isinstance(record, str)}
+    calls = {id: {part.id for part in parts if isinstance(part, _Called)} for id, parts in whole.items()}
+    first = {id: record if isinstance(record, str) else id for id, record in records.items()}
+    return {id: whole[at] for id, at in first.items() if id in calls.get(at, ())}
+
+
+def replayed(request: Request, records: Mapping[str, _Parts], ledger: Ledger) -> Request:
+    """The request with all thinking of `records` in its place, which are by the ids of calls."""
     messages: list[Message] = []
+    used = set[int]()  # a message can be there once, however often a client repeats it
     forgotten = 0
     for role, group in groupby(request.messages, key=lambda message: message.role):
         turn = list(group)
-        if role != "assistant" or any(map(_is_signed, _blocks(turn))) or not (ids := [use.id for use in _calls(turn)]):
+        ids = [use.id for use in _calls(turn)]
+        if role != "assistant" or not ids or any(map(_is_signed, _blocks(turn))):
             messages += turn
-        elif parts := [part for record in _records(ids, kept) for part in record]:
-            # As one message: a client may have taken it apart, and it has to begin with its thinking. Or it is several
-            # that the client has moved together, each with a record of its own.
-            known = {part.id for part in parts if isinstance(part, _Called)}
-            content = tuple(_rebuilt(parts, _blocks(turn)))
-            messages.append(Message("assistant", content, turn[0].extra, thought=known.issuperset(ids)))
-        else:
+            continue
+        mine = {id(parts): parts for each in ids if (parts := records.get(each)) and id(parts) not in used}
+        used |= mine.keys()
+        if not mine:
             messages += turn
             forgotten += 1
-    if forgotten and (kept or request.extra.get("thinking", {}).get("type") in ("enabled", "adaptive")):
+            continue
+        # As one message: a client may have taken it apart, and it has to begin with its thinking. Or it is several that
+        # the client has moved together: then those that began with thinking come first.
+        whole = list(chain(*sorted(mine.values(), key=lambda parts: not _is_thinking(parts[0]))))
+        known = {part.id for part in whole if isinstance(part, _Called)}
+        content = tuple(_rebuilt(whole, _blocks(turn)))
+        messages.append(Message("assistant", content, turn[0].extra, thought=known.issuperset(ids)))
+    if forgotten and (records or request.extra.get("thinking", {}).get("type") in ("enabled", "adaptive")):
         ledger.note("messages[].content[].thinking", "not remembered of some turns that called tools")
-    return replace(request, messages=tuple(messages)) if kept else request
-
-
-def _records(ids: Iterable[str], kept: Mapping[str, bytes]) -> Iterable[_Parts]:
-    """What is kept under these ids, each message once; those that began with thinking first, as all together must."""
-    records = {kept[id]: parts for id in ids if (parts := _record(id, kept))}
-    return sorted(records.values(), key=lambda parts: not _is_thinking(parts[0]))
-
-
-def _record(id: str, kept: Mapping[str, bytes]) -> _Parts:
-    """What is kept under the id of a call; nothing if that is not about this call."""
-    try:
-        parts = _READ.decode(kept[id]) if id in kept else ()
-    except msgspec.DecodeError:  # somebody else wrote it
-        return ()
-    return parts if any(isinstance(part, _Called) and part.id == id for part in parts) else ()
+    return replace(request, messages=tuple(messages)) if records else request
 
 
 def _calls(messages: Iterable[Message]) -> Iterator[ToolUse]:

@@ -3,6 +3,7 @@
 A store keeps bytes under keys that tell nothing: what the bytes are, and whose, is for `vault` to know.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import msgspec
 
 from trioproxy.units import Seconds, Size
 
-__all__ = ["KEY_LENGTH", "Settings", "Store", "StoreError"]
+__all__ = ["KEY_LENGTH", "Settings", "Store", "StoreError", "TooLarge"]
 
 KEY_LENGTH = 32
 """How many characters the text that encrypts must have: it is no password, but made by chance."""
@@ -18,6 +19,10 @@ KEY_LENGTH = 32
 
 class StoreError(Exception):
     """A store that cannot be used now. Its text is for the log: it says why, and holds no secret."""
+
+
+class TooLarge(StoreError):
+    """What was to be kept does not fit; the store is fine."""
 
 
 class Store(Protocol):
@@ -52,4 +57,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """Where the store is, without credentials: for people to read."""
         scheme, at, rest = self.url.partition("://")
-        return f"{scheme}{at}{rest.rpartition('@')[2]}"
+        return f"{scheme}{at}{re.split('[?#]', rest.rpartition('@')[2])[0]}"

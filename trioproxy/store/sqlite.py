@@ -22,7 +22,7 @@ from zlib import crc32
 
 import trio
 
-from trioproxy.store import Store, StoreError
+from trioproxy.store import Store, StoreError, TooLarge
 
 __all__ = ["open_sqlite"]
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 _TOGETHER = 4 * 1024 * 1024  # bytes that are written in one transaction, and deleted in one where the file is full
 _WAITING = 16 * 1024 * 1024  # bytes that wait for the disk
 _WEIGHT = 1024  # what each call counts beside its keys and values, so that the number of calls is bounded too
-_CLOSING = 5.0  # seconds that the end of the program waits for the disk
+_CLOSING = 1.0  # seconds that the end of the program waits for the disk
 _OPENING = 5.0  # seconds to wait for other processes while opening, which several may do at once
 _LOCKED = 0.5  # and while another one writes: twice as long as a request waits, if not told otherwise
 _ROW = 200  # bytes, about, that a row takes beside its value: the key twice, numbers, headers
@@ -118,7 +118,7 @@ class _Sqlite:
     async def put(self, entries: Sequence[tuple[bytes, bytes]], seconds: float, /) -> None:
         call = _Call(entries=entries, seconds=seconds)
         if call.weight > self._file.size // 4:
-            raise StoreError(f"{self._file.path}: {call.weight} bytes at once are too many for a file of this size")
+            raise TooLarge(f"{self._file.path}: {call.weight} bytes at once are too many for a file of this size")
         await self._do(call)
 
     async def _do(self, call: _Call) -> None:

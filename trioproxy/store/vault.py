@@ -6,31 +6,24 @@ this one. What is behind may be slow, full or away: a request waits for it for a
 
 from __future__ import annotations
 
-import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
-from trioproxy.store import Settings, Store, StoreError
+from trioproxy.store import Settings, Store
+from trioproxy.store.breaker import Breaker
 from trioproxy.store.memory import Memory
-from trioproxy.units import show_seconds
 
 if TYPE_CHECKING:
     from trioproxy.store.seal import Seal
 
 __all__ = ["Drawer", "Vault", "open_vault"]
 
-log = logging.getLogger("trioproxy.store")
-
-# After this many failures in a row the store behind is left alone for a while: else every request would wait for it.
-_FAILURES, _PAUSE = 3, 5.0  # seconds
-_QUIET = 60.0  # seconds between two log lines about it
+_LARGEST = 16 * 1024 * 1024  # bytes of a value from behind: what is larger was never kept by us
 _EXPIRES = struct.Struct(">d")  # in front of each value: when it does, in seconds since 1970
 _VERSION = "1"  # of the keys; another one, and nothing that was kept before is found
 
@@ -47,13 +40,13 @@ class Vault:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._off = settings.url == "off"
-        self._expires, self._timeout = settings.expires, settings.timeout
+        self._expires = settings.expires
         self._memory = Memory(entries=settings.entries, size=settings.size)
         self._behind, self._seal, self._clock = behind, seal, clock
         # What is sealed with one key, or not at all, stands apart: nothing is ever opened the wrong way.
         self._mark = seal.mark if seal else ""
-        self._failures = 0
-        self._paused_until = self._quiet_until = 0.0
+        # Apart, for a store that is full can still be read.
+        self._reading, self._writing = Breaker("read", settings.timeout), Breaker("written", settings.timeout)
 
     def drawer(self, *whose: str) -> Drawer | None:
         """What is kept for `whose`: the same words open the same drawer, in every process. None if nothing is kept."""
@@ -71,7 +64,9 @@ class Vault:
         found = {key: value for key in keys if (value := self._memory.get(key, now)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         for key, kept in zip(missing, await self._ask_behind(missing), strict=False):
-            if kept is not None and (kept := self._opened(key, kept)) and len(kept) >= _EXPIRES.size:
+            if kept is None or len(kept) > _LARGEST:
+                continue
+            if (kept := self._opened(key, kept)) and len(kept) >= _EXPIRES.size:
                 [expires] = _EXPIRES.unpack_from(kept)
                 if expires > now:
                     found[key] = kept[_EXPIRES.size :]
@@ -83,54 +78,18 @@ class Vault:
         expires = self._clock() + self._expires
         for key, value in values.items():
             self._memory.put(key, value, expires)
-        if self._behind is not None and self._usable():
+        if self._behind is not None and self._writing.lets():
             front = _EXPIRES.pack(expires)
             entries = [(key, self._sealed(key, front + value)) for key, value in values.items()]
-            with self._bounded():
+            with self._writing.bounded():
                 await self._behind.put(entries, self._expires)
 
     async def _ask_behind(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         values: Sequence[bytes | None] = ()
-        if keys and self._behind is not None and self._usable():
-            with self._bounded():
+        if keys and self._behind is not None and self._reading.lets():
+            with self._reading.bounded():
                 values = await self._behind.get(keys)
         return values
-
-    def _usable(self) -> bool:
-        now = trio.current_time()
-        if now < self._paused_until:
-            return False
-        if self._failures >= _FAILURES:
-            self._paused_until = now + _PAUSE  # one tries again, and the others wait for what comes of it
-        return True
-
-    @contextmanager
-    def _bounded(self) -> Iterator[None]:
-        """What is done with the store behind in here takes a bounded time, and may fail."""
-        try:
-            with trio.move_on_after(self._timeout) as scope:
-                yield
-        except StoreError as exc:
-            self._failed(str(exc))
-            return
-        if scope.cancelled_caught:
-            self._failed(f"no answer within {show_seconds(self._timeout)}")
-        else:
-            self._worked()
-
-    def _failed(self, reason: str) -> None:
-        now = trio.current_time()
-        self._failures += 1
-        if self._failures >= _FAILURES:
-            self._paused_until = now + _PAUSE
-        if now >= self._quiet_until:
-            self._quiet_until = now + _QUIET
-            log.warning("the store cannot be used: %s; requests go on without it", reason)
-
-    def _worked(self) -> None:
-        if self._failures >= _FAILURES:
-            log.warning("the store can be used again")
-        self._failures, self._paused_until = 0, 0.0
 
     def _sealed(self, key: bytes, value: bytes) -> bytes:
         return self._seal.seal(key, value) if self._seal else value

@@ -142,7 +142,9 @@ class Chat:
 
     def _block(self, event: BlockStart) -> list[Wire]:
         block: Block = event.block
-        self._numbers.pop(event.index, None)  # of an earlier message: what comes now is none of its arguments
+        # What comes now is no argument of a call of an earlier message, or of one whose end never came.
+        self._numbers.pop(event.index, None)
+        self._silent.pop(event.index, None)
         match block:
             case ToolUse():
                 number = self._numbers[event.index] = self._calls
