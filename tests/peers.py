@@ -175,8 +175,8 @@ async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[in
 @asynccontextmanager
 async def running(loaded: config.Config, addresses: list[Address]) -> AsyncIterator[tuple[list[Listener], Server]]:
     """A configuration served on `addresses`."""
-    listeners = await open_listeners(addresses)
     async with open_vault(loaded.store, loaded.directory) as vault:
+        listeners = await open_listeners(addresses)
         answering = Proxy(loaded, vault)
         server = Server(answering.handle, answering.refusal, loaded.limits)
         try:

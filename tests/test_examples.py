@@ -297,6 +297,7 @@ def test_what_the_documentation_shows_can_be_used(text: str, tmp_path: Path) -> 
             f"class {name}(Stage[TextDelta, TextDelta]):\n    def __init__(self, *, mark: str = ''): pass\n"
             "    def feed(self, delta, /): yield delta\n"
         )
+        sys.modules.pop(module, None)  # another test's
         (tmp_path / f"{module}.py").write_text(f"from trioproxy import Stage, TextDelta\n{code}")
     path, modules = list(sys.path), set(sys.modules)
     # Lists that stand below each other are to be chosen from.

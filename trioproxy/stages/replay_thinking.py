@@ -234,6 +234,16 @@ def _is_thinking(part: _Part) -> bool:
     return isinstance(part, _Thought | _Redacted)
 
 
+def _size(part: _Part) -> int:
+    """About how many bytes there are of what the client does not have."""
+    match part:
+        case _Thought(thinking=text, signature=signature):
+            return _WEIGHT + len(text) + len(signature)
+        case _Redacted(data=text) | _Said(text=text):
+            return _WEIGHT + len(text)
+    return 0
+
+
 # ── the request ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -243,13 +253,13 @@ class ReplayThinking(Stage[Request, Request]):
     It is what `remember-thinking`, a response stage, has kept. Signed blocks that the client carries itself are left as
     they are. What is not remembered any more, or was thought by another model, is not sent: thinking is then turned off
     for the turn, if the model wants it back. With `thinking-with-tools` false, requests that offer tools go without
-    thinking in the first place.
+    thinking in the first place. No more than `within` is put back into a request, however often a client repeats calls.
     """
 
     clients, upstreams = _CLIENTS, _UPSTREAMS
 
-    def __init__(self, *, thinking_with_tools: bool = True) -> None:
-        self._thinking_with_tools = thinking_with_tools
+    def __init__(self, *, thinking_with_tools: bool = True, within: Size = Size(32 * 1024 * 1024)) -> None:
+        self._thinking_with_tools, self._within = thinking_with_tools, within
         self._ledger = Ledger()
         self._replayed = 0
 
@@ -268,7 +278,7 @@ class ReplayThinking(Stage[Request, Request]):
             for item in self.feed_all(batch):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
                     records = await _recalled(memory, ids[-_CALLS:]) if memory else {}
-                    request = replayed(item, records, self._ledger)
+                    request = replayed(item, records, self._ledger, within=self._within)
                     self._replayed = sum(any(map(_is_signed, _blocks([each]))) for each in request.messages)
                     items.append(request)
                 else:
@@ -313,10 +323,10 @@ def by_call(records: Mapping[str, _Parts | str]) -> dict[str, _Parts]:
     return {id: whole[at] for id, at in first.items() if id in calls.get(at, ())}
 
 
-def replayed(request: Request, records: Mapping[str, _Parts], ledger: Ledger) -> Request:
-    """The request with all thinking of `records` in its place, which are by the ids of calls."""
+def replayed(request: Request, records: Mapping[str, _Parts], ledger: Ledger, *, within: int) -> Request:
+    """The request with the thinking of `records`, which are by the ids of calls, in its place: `within` bytes of it."""
     messages: list[Message] = []
-    used = set[int]()  # a message can be there once, however often a client repeats it
+    sizes = {id(parts): sum(map(_size, parts)) for parts in records.values()}
     forgotten = 0
     for role, group in groupby(request.messages, key=lambda message: message.role):
         turn = list(group)
@@ -324,12 +334,13 @@ def replayed(request: Request, records: Mapping[str, _Parts], ledger: Ledger) ->
         if role != "assistant" or not ids or any(map(_is_signed, _blocks(turn))):
             messages += turn
             continue
-        mine = {id(parts): parts for each in ids if (parts := records.get(each)) and id(parts) not in used}
-        used |= mine.keys()
-        if not mine:
+        mine = {id(parts): parts for each in ids if (parts := records.get(each))}
+        size = sum(sizes[each] for each in mine)
+        if not mine or size > within:
             messages += turn
             forgotten += 1
             continue
+        within -= size
         # As one message: a client may have taken it apart, and it has to begin with its thinking. Or it is several that
         # the client has moved together: then those that began with thinking come first.
         whole = list(chain(*sorted(mine.values(), key=lambda parts: not _is_thinking(parts[0]))))
