@@ -50,6 +50,7 @@ def written(
     if route.strict and ledger:
         message = f"this route is strict, and {route.upstream.name} would not get everything: {ledger}"
         raise ProxyError(Error("invalid_request", message, 400))
-    # An Anthropic client reads how long its request is at the start of a stream; others tell only at the end (H048).
-    count = tokens.count(request, exact=False) if is_cross(exchange) and exchange.stream else 0
+    # What a client reads at the start of a stream, an upstream of another dialect tells only at its end (H048).
+    early = is_cross(exchange) and exchange.stream and DIALECTS[exchange.client_dialect].counts_first
+    count = tokens.count(request, exact=False) if early else 0
     return result, replace(exchange, renamed=result.renamed, thinking=result.thinking, input_tokens=count)

@@ -36,6 +36,10 @@ class Dialect(Protocol):
         """What paths of other endpoints of this dialect begin with: an upstream of another dialect has none of them."""
 
     @property
+    def counts_first(self) -> bool:
+        """Whether a stream begins with the length of the request, and not only ends with it."""
+
+    @property
     def breaks_off(self) -> bool:
         """Whether a stream that ends with an error is broken off as well, for clients that else take it for whole."""
 

@@ -45,6 +45,7 @@ class Anthropic:
     paths = ("/v1/messages",)
     beside = ("/v1/messages/", "/v1/complete", "/v1/skills", "/v1/organizations", "/api/event_logging", "/api/claude_")
 
+    counts_first = True
     # Claude Code 2.0.77 does not ask again after an error event alone (tests/clients).
     breaks_off = True
 

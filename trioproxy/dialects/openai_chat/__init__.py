@@ -49,6 +49,7 @@ class OpenAIChat:
     paths = ("/v1/chat/completions", "/chat/completions")
     beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/audio/", "/v1/images/")
 
+    counts_first = False
     # Every client knows an error in a stream, as gateways send them; and Open WebUI loses all it has shown if the
     # connection breaks (tests/clients).
     breaks_off = False
