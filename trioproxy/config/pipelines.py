@@ -77,7 +77,9 @@ def read_chain(table: Table, direction: str, stages: Stages, default: Sequence[s
     found = [spec for index, name in named if (spec := stages.find(name, table, (direction, index)))]
     if len(found) < len(listed):
         return None  # what is missing is noted, and its neighbours cannot be judged
-    problems, _ = pipeline.check(direction, _classes(found), registry.built_in())
+    problems, _ = pipeline.check(direction, _classes(found), {})
+    if problems:  # to be told again, with hints: which need every stage there is, and most are not used
+        problems, _ = pipeline.check(direction, _classes(found), registry.built_in())
     for index, problem in problems:
         table.problem((direction, min(index, len(listed) - 1)), problem)
     return None if problems else found
