@@ -19,7 +19,7 @@ from trioproxy.dialects.anthropic.request import read_request, write_request
 from trioproxy.dialects.openai_chat.read_request import read_request as read_chat
 from trioproxy.dialects.target import Target
 from trioproxy.errors import ProxyError
-from trioproxy.items import Message, Request, replace
+from trioproxy.items import Message, RedactedThinking, Request, Thinking, replace
 from trioproxy.ledger import Ledger
 
 USER = {"role": "user", "content": "hi"}
@@ -532,6 +532,22 @@ def test_h074_thinking_says_nothing_to_who_is_not_to_think() -> None:
         body, noted = chat(*said, model=model, **more)
         assert (body["messages"][1]["content"] == [*SIGNED, {"type": "text", "text": "a"}]) == kept, (model, more)
         assert noted == ""
+
+
+def test_thinking_keeps_all_it_has_but_a_cache_mark() -> None:
+    mark, new = {"cache_control": {"type": "ephemeral"}}, {"new": [1, {"a": 2**70}]}
+    request = read_chat(msgspec.json.encode({"model": "claude-opus-5", "messages": [USER, call("a"), result("a")]}))
+    thought = (
+        Thinking(thinking="hm", signature="s", extra=mark | new),
+        RedactedThinking(data="x", extra=mark | new),
+    )
+    messages = list(request.messages)
+    messages[1] = replace(messages[1], content=(*thought, *messages[1].content), thought=True)
+    body = write_request(replace(request, messages=tuple(messages)), Target(), Ledger()).body
+    assert msgspec.json.decode(body)["messages"][1]["content"][:2] == [
+        {"type": "thinking", "thinking": "hm", "signature": "s", **new},
+        {"type": "redacted_thinking", "data": "x", **new},
+    ]
 
 
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5-1"])

@@ -279,7 +279,7 @@ class ReplayThinking(Stage[Request, Request]):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
                     records = await _recalled(memory, ids[-_CALLS:]) if memory else {}
                     request = replayed(item, records, self._ledger, within=self._within)
-                    self._replayed = sum(any(map(_is_signed, _blocks([each]))) for each in request.messages)
+                    self._replayed = _signed(request) - _signed(item)
                     items.append(request)
                 else:
                     items.append(item)
@@ -361,6 +361,11 @@ def _blocks(messages: Iterable[Message]) -> Iterator[Block]:
         if message.role == "assistant":
             content = message.content
             yield from (Text(text=content),) if isinstance(content, str) else content
+
+
+def _signed(request: Request) -> int:
+    """How many of its messages have signed thinking."""
+    return sum(any(map(_is_signed, _blocks([message]))) for message in request.messages)
 
 
 def _is_signed(block: Block) -> bool:

@@ -93,9 +93,11 @@ def _clean(role: str, content: Content, ledger: Ledger) -> Iterator[Block]:
                 yield _bare(block)
         elif isinstance(block, Thinking):
             if block.signature:
-                yield replace(block, extra={})  # and no cache mark on it (H078)
+                yield _unmarked(block)
             else:
                 ledger.note("messages[].content[] (thinking)", "not signed")
+        elif isinstance(block, RedactedThinking):
+            yield _unmarked(block)
         elif isinstance(block, ToolResult):
             yield _result(block, ledger)
         elif isinstance(block, ToolUse):
@@ -104,6 +106,13 @@ def _clean(role: str, content: Content, ledger: Ledger) -> Iterator[Block]:
             yield block
         else:
             yield _bare(block)
+
+
+def _unmarked(block: Block) -> Block:
+    """Thinking as it was, whatever it has to it; but a cache mark on it is refused (H078)."""
+    if "cache_control" not in block.extra:
+        return block
+    return replace(block, extra={key: value for key, value in block.extra.items() if key != "cache_control"})
 
 
 def _bare(block: Block) -> Block:
