@@ -201,6 +201,23 @@ async def test_of_many_requests_one_tries_again(autojump_clock: trio.testing.Moc
         assert shelf.asked <= 4 + seconds / 5
 
 
+async def test_a_process_that_was_too_busy_to_listen_does_not_blame_the_store(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Shelf):
+        async def _use(self) -> None:
+            self.asked += 1
+            mock_clock.jump(5)  # as a large request that is read meanwhile
+            await trio.sleep(1)
+
+    shelf = Slow()
+    mine = drawer(Vault(Settings(), shelf))
+    for _ in range(9):
+        assert await mine.recall("thinking", ["a"]) == {}
+    assert shelf.asked == 9
+    assert not caplog.records
+
+
 async def test_who_leaves_meanwhile_is_no_failure_of_the_store(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

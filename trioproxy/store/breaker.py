@@ -47,10 +47,10 @@ class Breaker:
         except StoreError as exc:
             self._failed(str(exc))
             return
-        if scope.cancelled_caught:
-            self._failed(f"no answer within {show_seconds(self._timeout)}")
-        else:
+        if not scope.cancelled_caught:
             self._worked()
+        elif trio.current_time() < scope.deadline + self._timeout:  # else it was we who had no time to listen
+            self._failed(f"no answer within {show_seconds(self._timeout)}")
 
     def _failed(self, reason: str) -> None:
         now = trio.current_time()
