@@ -13,7 +13,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.clients import anthropic_upstream as api
 from tests.clients.anthropic_upstream import Call, Claude, Part, Redact, Say, Think
@@ -25,6 +25,7 @@ from trioproxy.stage import Batch, Exchange, Stage
 from trioproxy.stages.deframe import Deframe
 from trioproxy.stages.parse import Parse
 from trioproxy.stages.replay_thinking import RememberThinking, ReplayThinking
+from trioproxy.stages.tool_text import ToolText
 from trioproxy.stages.translate import Translate
 from trioproxy.store import Settings
 from trioproxy.store.vault import Vault
@@ -121,6 +122,8 @@ class World:
         self.shelf = Shelf()
         self.claude = Claude(STEPS)
         self.lossy: list[str] = []
+        self.hides = False
+        """Whether the text of turns that call tools is shown as thinking, which the client does not send back."""
         self.restart()
 
     def restart(self, entries: int = 999) -> None:
@@ -151,7 +154,9 @@ class World:
             events = drive([Deframe(), Parse()], [b"".join(api._events(answer))], exchange=exchange)
         else:
             events = drive([Parse()], [Frame(json.dumps(answer).encode(), whole=True)], exchange=exchange)
-        events = await _through(RememberThinking(), events, exchange)
+        events = await _through(RememberThinking(texts=self.hides), events, exchange)
+        if self.hides:
+            events = drive([ToolText()], events, exchange=exchange)
         frames = drive([Translate()], events, exchange=exchange)
         self.lossy.append(str(exchange.ledger))
         assert "signature" not in repr(frames)
@@ -216,6 +221,10 @@ class Rules(RuleBasedStateMachine):
         talk = Talk(model, options, "mine")
         self._go_on(talk, how)
         return talk
+
+    @initialize(hides=st.booleans())
+    def show(self, hides: bool) -> None:
+        self.world.hides = hides
 
     @rule(talk=talks, how=STEPS_ON)
     def talk(self, talk: Talk, how: str) -> None:
@@ -310,10 +319,12 @@ def test_no_request_is_refused_whatever_happens() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("hides", [False, True], ids=["shown", "hidden"])
 @pytest.mark.parametrize("model", [*api.MODELS])
-def test_nothing_is_lost_where_nothing_happens(model: str, stream: bool) -> None:
+def test_nothing_is_lost_where_nothing_happens(model: str, hides: bool, stream: bool) -> None:
     """All thinking comes back, byte for byte, and thinking is never turned off."""
     world, talk = World(), Talk(model, {"reasoning_effort": "high"}, "mine")
+    world.hides = hides
     for number in range(len(STEPS)):
         talk.say(f"Go on, {number}.")
         talk.hear(trio.run(partial(world.ask, talk, stream=stream)))
