@@ -426,6 +426,19 @@ async def test_the_end_does_not_wait_for_ever(
     assert rows(file) == 1
 
 
+async def test_what_has_expired_meanwhile_is_gone_from_the_file_at_the_next_start(file: Path) -> None:
+    clock = Clock()
+    async with open_sqlite(file, size=MIB, clock=clock) as store:
+        await fill(store, range(5))
+        clock.now += DAY / 2
+        await fill(store, range(5, 7))
+    clock.now += DAY / 2
+    assert rows(file) == 7
+    async with open_sqlite(file, size=MIB, clock=clock) as store:
+        assert await found(store, range(9)) == {5, 6}
+    assert rows(file) == 2
+
+
 async def test_after_the_end_it_is_closed(file: Path) -> None:
     async with open_sqlite(file, size=MIB) as store:
         await fill(store, range(1))

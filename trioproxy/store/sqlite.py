@@ -37,6 +37,7 @@ _CLOSING = 1.0  # seconds that the end of the program waits for the disk
 _OPENING = 5.0  # seconds to wait for other processes while opening, which several may do at once
 _LOCKED = 0.5  # and while another one writes: twice as long as a request waits, if not told otherwise
 _ROW = 200  # bytes, about, that a row takes beside its value: the key twice, numbers, headers
+_AT_START = 10_000  # expired rows that are deleted when the file is opened: some tenths of a second
 _AT_ONCE = 500  # keys in one statement: SQLite before 3.32 takes 999 parameters
 
 _APPLICATION = int.from_bytes(b"trio")  # in the file's header: whose it is, for us and for file(1)
@@ -275,6 +276,8 @@ class _File:
         if _number(db, f"max_page_count = {pages}") > pages:
             with suppress(sqlite3.OperationalError):  # another process is at it: the next start may find it alone
                 _shrink(db, pages)
+        with suppress(sqlite3.OperationalError), _transaction(db):  # as above
+            _expire(db, self._clock(), _AT_START)
 
     def _put(self, db: sqlite3.Connection, rows: Sequence[tuple[bytes, bytes, float]]) -> None:
         try:
@@ -313,13 +316,17 @@ def _read(db: sqlite3.Connection, keys: Sequence[bytes], now: float) -> dict[byt
 
 def _write(db: sqlite3.Connection, rows: Sequence[tuple[bytes, bytes, float]], now: float) -> None:
     with _transaction(db):
-        # Two for each that comes: so there are never many, and a put never has to delete many.
-        expired = "SELECT rowid FROM kept WHERE expires <= ? ORDER BY expires LIMIT ?"
-        db.execute(f"DELETE FROM kept WHERE rowid IN ({expired})", (now, 2 * len(rows)))
+        _expire(db, now, 2 * len(rows))  # so there are never many, and a put never has to delete many
         db.executemany(
             "INSERT OR REPLACE INTO kept (key, value, expires, sum) VALUES (?, ?, ?, ?)",
             ((key, value, now + seconds, _sum(key, value)) for key, value, seconds in rows),
         )
+
+
+def _expire(db: sqlite3.Connection, now: float, most: int) -> None:
+    """Delete what has expired, `most` rows of it, the oldest first."""
+    expired = "SELECT rowid FROM kept WHERE expires <= ? ORDER BY expires LIMIT ?"
+    db.execute(f"DELETE FROM kept WHERE rowid IN ({expired})", (now, most))
 
 
 def _make_room(db: sqlite3.Connection, pages: int) -> None:
