@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -415,8 +415,9 @@ async def test_the_end_does_not_wait_for_ever(
         return names(file) == ["thinking.db"]
 
     clock = Clock()
-    with clock.held():
+    with ExitStack() as held:
         async with open_sqlite(file, size=MIB, clock=clock) as store:
+            held.enter_context(clock.held())
             with trio.move_on_after(1):
                 await fill(store, range(1))
             before = trio.current_time()
