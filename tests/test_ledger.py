@@ -42,3 +42,13 @@ def test_its_header_can_always_be_sent(losses: list[tuple[str, str]]) -> None:
     header = ledger.header()
     assert len(header) <= 1024
     assert header.decode("ascii").isprintable()
+
+
+def test_what_somebody_has_kept_is_no_loss() -> None:
+    ledger = Ledger()
+    ledger.note("a", "gone before")
+    for path in "ab":
+        ledger.spare(path)
+        ledger.note(path, "gone")
+    ledger.note("c", "gone")
+    assert str(ledger) == "a (gone before); c (gone)"

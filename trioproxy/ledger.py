@@ -19,17 +19,22 @@ class Ledger:
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
+        self._spared = set[str]()
         self._more = 0
 
     def note(self, path: str, reason: str) -> None:
         """Note that the field at `path` was dropped or approximated, for `reason`. The first reason of a path stays."""
         path = _cut(path, _PATH)
-        if path in self._reasons:
+        if path in self._reasons or path in self._spared:
             return
         if len(self._reasons) < _ENTRIES:
             self._reasons[path] = _cut(reason, _REASON)
         else:
             self._more += 1
+
+    def spare(self, path: str) -> None:
+        """What is not passed on of `path` from now on is no loss: somebody here has kept it."""
+        self._spared.add(path)
 
     def add(self, losses: Iterable[Loss]) -> None:
         for loss in losses:

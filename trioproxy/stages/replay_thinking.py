@@ -40,6 +40,7 @@ _KIND = "thinking"
 _PARTS = 10_000  # of one message
 _WEIGHT = 64  # bytes that a block takes beside what is in it
 _CALLS = 10_000  # of one request that are looked for, the latest of them
+_UNTOLD = ("content[].signature", "content[].redacted_thinking")  # what these clients are not told
 _CLIENTS, _UPSTREAMS = frozenset({"openai-chat"}), frozenset({"anthropic"})
 
 
@@ -156,6 +157,8 @@ class RememberThinking(Stage[Event, Event]):
             if due := self.due():
                 # Before the client learns that the message is over: its next request may go to another process.
                 await memory.keep(_KIND, due)
+                for path in _UNTOLD:
+                    exchange.ledger.spare(path)
             await send.send(batch)
 
     def stats(self) -> Mapping[str, int]:
@@ -381,7 +384,9 @@ def _rebuilt(parts: Sequence[_Part], blocks: Iterable[Block]) -> Iterator[Block]
     """
     rest = [block for block in blocks if not isinstance(block, Thinking)]
     uses = [block for block in rest if isinstance(block, ToolUse)]
+    first = {use.id: number for number, use in reversed(list(enumerate(uses)))}
     said = [block for block in rest if not isinstance(block, ToolUse)]
+    placed = set[int]()
     cut = _cut(said, [part.length for part in parts if isinstance(part, _Said)])
     texts = cut or [said]
     if not said:
@@ -397,12 +402,11 @@ def _rebuilt(parts: Sequence[_Part], blocks: Iterable[Block]) -> Iterator[Block]
             case _Called(id=id):
                 if texts and not cut:  # words that were not there stand before the calls at least
                     yield from texts.pop()
-                if use := next((use for use in uses if use.id == id), None):
-                    uses.remove(use)
-                    yield use
-    for left in texts:
-        yield from left
-    yield from uses
+                if (number := first.get(id)) is not None and number not in placed:
+                    placed.add(number)
+                    yield uses[number]
+    yield from chain(*texts)
+    yield from (use for number, use in enumerate(uses) if number not in placed)
 
 
 def _cut(said: Sequence[Block], lengths: Sequence[int]) -> list[list[Block]]:

@@ -56,7 +56,7 @@ class ToolText(Stage[Event, Event]):
         self._held: list[Event] = []
         self._size = 0
         self._reasoned = False  # whether the client has been shown any thinking
-        self._run = False  # … and text as the last of it, from blocks that follow each other
+        self._in_text = False  # … and text as the last of it, from blocks that follow each other
         self._last = 0  # the last block of text that became thinking
         self._stop: BlockStop | None = None  # its end, held until it is known what follows
         self._counted = False
@@ -85,7 +85,7 @@ class ToolText(Stage[Event, Event]):
         return {"tool_text": self._shown} if self._shown else {}
 
     def _begin(self, event: MessageStart) -> Iterable[Event]:
-        self._state, self._run, self._counted = "waiting", False, False
+        self._state, self._in_text, self._counted = "waiting", False, False
         if any(isinstance(block, ToolUse) for block in event.content):
             self._state = "calling"
         return (event,)
@@ -119,23 +119,23 @@ class ToolText(Stage[Event, Event]):
                 return [*before, BlockStart(event.index, Thinking(thinking=self._apart(text)))]
             case TextDelta():
                 return [*self._end(), ThinkingDelta(event.index, self._apart(event.text))]
-            case BlockStop(index=index) if self._run and index == self._last and self._stop is None:
+            case BlockStop(index=index) if self._in_text and index == self._last and self._stop is None:
                 self._stop = event
                 return []
-            case BlockStart(block=Thinking()) if self._run:
+            case BlockStart(block=Thinking()) if self._in_text:
                 # Signed text cannot be set apart by a change of it: the blank line ends the block before.
-                apart, self._run = ThinkingDelta(self._last, _APART), False
+                apart, self._in_text = ThinkingDelta(self._last, _APART), False
                 return [apart, *self._end(), *self._as_thinking(event)]
         self._reasoned = self._reasoned or bool(_thought(event))
-        self._run = self._run and not isinstance(event, BlockStart | ThinkingDelta)
+        self._in_text = self._in_text and not isinstance(event, BlockStart | ThinkingDelta)
         return [*self._end(), event]
 
     def _apart(self, text: str) -> str:
         if not text:
             return text
-        before = _APART if self._reasoned and not self._run else ""
+        before = _APART if self._reasoned and not self._in_text else ""
         self._shown += not self._counted
-        self._reasoned = self._run = self._counted = True
+        self._reasoned = self._in_text = self._counted = True
         return before + text
 
     def _end(self) -> list[Event]:

@@ -61,13 +61,15 @@ def test_h072_as_text_and_never_anything_else(style: Any, asked: Exchange) -> No
 
 
 @pytest.mark.parametrize("asked", [C_ON_A, C_ON_A_WHOLE])
-def test_signatures_that_are_remembered_are_not_lost(asked: Exchange) -> None:
-    memory = Vault(Settings()).drawer("mine")
-    exchange = replace(asked, ledger=Ledger(), memory=memory)
+def test_what_a_stage_has_kept_is_not_lost(asked: Exchange) -> None:
+    """A memory alone keeps nothing; and who is told no thinking at all has lost it."""
+    exchange = replace(asked, ledger=Ledger(), memory=Vault(Settings()).drawer("mine"))
+    exchange.ledger.spare("content[].signature")
     assert told(THOUGHT, None, exchange) == {"reasoning_content": "hm"}
-    assert not exchange.ledger
+    assert "signature" not in str(exchange.ledger)
+    assert "redacted_thinking" in str(exchange.ledger)
     told(THOUGHT, "drop", exchange)
-    assert str(exchange.ledger) == "content[].thinking (this client is told no reasoning)"
+    assert "content[].thinking (this client is told no reasoning)" in str(exchange.ledger)
 
 
 @pytest.mark.parametrize("asked", [C_ON_A, C_ON_A_WHOLE])

@@ -77,8 +77,7 @@ class Chat:
     def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
         self._ledger = Ledger() if same else exchange.ledger  # within a dialect nothing is lost, unless we are told to
         claude = exchange.upstream_dialect == "anthropic" and not exchange.answered_here
-        field, kept = style.reasoning or "reasoning_content", claude and exchange.memory is not None
-        self._thoughts = Thoughts(field, exchange.ledger, claude=claude, kept=kept)
+        self._thoughts = Thoughts(style.reasoning or "reasoning_content", exchange.ledger, claude=claude)
         self.thinks = self._thoughts.plain
         self._single = style.tool_calls == "single"
         self._held: dict[int, tuple[Wire, list[str]]] = {}  # the calls that have not ended, by the index of their block
@@ -202,6 +201,7 @@ class Chat:
 
     def _rest(self) -> list[Wire]:
         """The message is over, and so are the calls that it left open."""
+        self._thoughts.end()
         return [delta for index in list(self._held) for delta in self._stop(BlockStop(index))]
 
     def _other(self, event: OtherDelta) -> list[Wire]:

@@ -34,11 +34,12 @@ def details(text: str, *, number: int = 0, form: str = _UNKNOWN, signature: str 
 class Thoughts:
     """Of one answer: the `delta` objects that tell its thinking in `field`.
 
-    `claude`: it is Anthropic who signs. `kept`: signatures are remembered here, so it is no loss to leave them out.
+    `claude`: it is Anthropic who signs.
     """
 
-    def __init__(self, field: Reasoning, ledger: Ledger, *, claude: bool, kept: bool) -> None:
-        self._field, self._ledger, self._form, self._kept = field, ledger, CLAUDE if claude else _UNKNOWN, kept
+    def __init__(self, field: Reasoning, ledger: Ledger, *, claude: bool) -> None:
+        self._field, self._ledger, self._form = field, ledger, CLAUDE if claude else _UNKNOWN
+        self._lost: dict[str, str] = {}
         self._detailed = field == "reasoning_details"
         self.plain = "" if self._detailed or field == "drop" else field
         """The field in which thinking is told as text and nothing else; empty if it is not."""
@@ -88,6 +89,10 @@ class Thoughts:
     def _lose(self, what: str, reason: str) -> None:
         if self._field == "drop":
             what, reason = "thinking", "this client is told no reasoning"
-        elif self._kept:
-            return
-        self._ledger.note(f"content[].{what}", reason)
+        self._lost[f"content[].{what}"] = reason
+
+    def end(self) -> None:
+        """The message is over: what was left out of it is lost, unless a stage has kept it by now."""
+        for path, reason in self._lost.items():
+            self._ledger.note(path, reason)
+        self._lost.clear()
