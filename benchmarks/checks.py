@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 
 from benchmarks.answers import WrongAnswerError
@@ -11,6 +12,10 @@ from benchmarks.streams import SaidStream, SameStream, Stream
 from benchmarks.understood import MESSAGES, WIRES, json_text, stream_text
 from benchmarks.wire import JSON_TEXT, Wire
 from benchmarks.wire_anthropic import ANTHROPIC
+
+# The id of an answer, in its first event; what is in front tells its kind (`msg_`, `chatcmpl-`), and its other ids have
+# the rest too.
+_ID = re.compile(rb'"id": ?"(?:[a-z]+[_-])?([^"]{8,})"')
 
 Check = Callable[[bytes], None]  # of a whole body; raises WrongAnswerError
 
@@ -72,15 +77,14 @@ class _Said:
 
     def __init__(self, client: str, upstream: Wire) -> None:
         self._client, self._text = client, upstream.flood_text
-        self._first = self._rest = b""  # the first event, which has the answer's id, and the others
+        self._good = b""  # the last good one, without its id
 
     def __call__(self, body: bytes) -> None:
-        first, _, rest = body.partition(b"\n\n")
-        if rest == self._rest:
-            if first != self._first:
-                MESSAGES[self._client]().feed(first)
+        found = _ID.search(body, 0, max(0, body.find(b"\n\n")))
+        same = body.replace(found[1], b"") if found else body
+        if same == self._good:
             return
         text = stream_text(body, MESSAGES[self._client]())
         if text != self._text:
             raise WrongAnswerError("the text of a stream:\n" + _difference(text.encode(), self._text.encode()))
-        self._first, self._rest = first, rest
+        self._good = same

@@ -7,7 +7,8 @@ to do stands in the model's name of the request:
     mock-flood-each         the same, each event in a chunk of its own
     mock-paced-RATE-LENGTH  LENGTH events, RATE a second, each delta with the time it was sent
     mock-json               one small JSON message
-    mock-swapped, mock-cut, mock-doubled, mock-paced-swapped-RATE-LENGTH   broken ones, so that the load can be tested
+    mock-swapped, mock-cut, mock-doubled, mock-ended, mock-paced-swapped-RATE-LENGTH   broken ones, to test the load
+    mock-retold, mock-misnumbered   broken where what ends a text repeats it, or events have numbers
 
 A request seen before, byte for byte, is answered from a table without being read again.
 """
@@ -24,9 +25,10 @@ import time
 from collections.abc import Callable
 
 from benchmarks.understood import WIRES
-from benchmarks.wire import LAST_CHUNK, Wire, chunk
+from benchmarks.wire import FLOOD_EVENTS, LAST_CHUNK, Wire, chunk
 from benchmarks.wire_anthropic import ANTHROPIC
 from benchmarks.wire_chat import CHAT
+from benchmarks.wire_responses import RESPONSES
 
 MAX_REQUEST = 1 << 20  # no request of ours comes near; a proxy gone wild is stopped here
 MAX_SEEN = 256  # a proxy that puts an id into every request would fill the table
@@ -35,13 +37,15 @@ _MODEL = re.compile(rb'"model"\s*:\s*"mock-([a-z-]*[a-z])(?:-(\d+)-(\d+))?"')
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked", re.IGNORECASE)
 
+ELSEWHERE = {b"/chat/completions": CHAT, b"/responses": RESPONSES}  # other paths are Anthropic's
+
 Answer = Callable[["Connection"], None]
 
 
 class Connection:
     """One accepted socket and, while a paced stream runs on it, where that stream is."""
 
-    __slots__ = ("broken", "fd", "inbox", "interval", "length", "outbox", "position", "sock", "wire")
+    __slots__ = ("broken", "fd", "inbox", "interval", "length", "outbox", "position", "said", "sock", "wire")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -51,6 +55,7 @@ class Connection:
         self.position = self.length = 0
         self.interval = 0.0
         self.broken = False
+        self.said = bytearray()
         self.wire = ANTHROPIC
 
 
@@ -134,7 +139,8 @@ class Mock:
         if found is None:
             return self.answer_with(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
         behaviour, rate, length = found.groups()
-        wire = CHAT if b"/chat/completions" in request.partition(b"\r\n")[0] else ANTHROPIC
+        asked = request.partition(b"\r\n")[0]
+        wire = next((wire for path, wire in ELSEWHERE.items() if path in asked), ANTHROPIC)
         if behaviour in {b"paced", b"paced-swapped"}:
             return self.stream_at(wire, int(rate), int(length), broken=behaviour != b"paced")
         return self.answer_with(ANSWERS[wire.name][behaviour.decode()])
@@ -152,8 +158,9 @@ class Mock:
             # What opens a message and its first words come together, as a provider sends them once the model speaks.
             connection.wire, connection.position, connection.length = wire, len(wire.opening) + 1, length
             connection.interval, connection.broken = 1 / rate, broken
+            said = connection.said = bytearray()
             now = time.monotonic_ns()
-            opening = b"".join(wire.paced_chunk(at, length, now) for at in range(connection.position))
+            opening = b"".join(wire.paced_chunk(at, length, now, said) for at in range(connection.position))
             self.send(connection, head + opening)
             self.arm(connection, time.monotonic() + connection.interval)
 
@@ -174,7 +181,7 @@ class Mock:
             connection.position = position + 1
             if connection.broken and 5 < position < length - 5:
                 position ^= 1  # 6, 7, 8, 9 … become 7, 6, 9, 8 …
-            event = connection.wire.paced_chunk(position, length, time.monotonic_ns())
+            event = connection.wire.paced_chunk(position, length, time.monotonic_ns(), connection.said)
             if connection.position == length:
                 self.send(connection, event + LAST_CHUNK)
             else:
@@ -228,6 +235,7 @@ def request_end(inbox: bytearray) -> int:
 
 def _answers(wire: Wire) -> dict[str, bytes]:
     flood = wire.flood
+    spoken = flood[: -len(wire.closing)]
 
     def stream(*payloads: bytes) -> bytes:
         return wire.stream_head + b"".join(map(chunk, payloads)) + LAST_CHUNK
@@ -239,6 +247,9 @@ def _answers(wire: Wire) -> dict[str, bytes]:
         "swapped": stream(b"".join((*flood[:100], flood[101], flood[100], *flood[102:]))),
         "cut": stream(b"".join(flood[:-1])),
         "doubled": stream(b"".join((*flood[:50], *flood[49:]))),
+        "ended": stream(b"".join((*flood, flood[-1]))),
+        "retold": stream(b"".join((*spoken, *wire.ending(FLOOD_EVENTS, b"Something else.")))),
+        "misnumbered": stream(b"".join((*spoken, *wire.ending(FLOOD_EVENTS + 1, wire.flood_said)))),
     }
 
 

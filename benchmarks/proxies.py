@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.wire_anthropic import ANTHROPIC
 from benchmarks.wire_chat import CHAT
+from benchmarks.wire_responses import RESPONSES
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTS = 3  # the first start of a Python program may still have to compile it; the middle one counts
@@ -123,6 +124,8 @@ def rows(python: str, against: Path | None) -> list[Proxy]:
 def _trioproxy(suffix: str, root: Path, python: str) -> list[Proxy]:
     spec = importlib.machinery.PathFinder.find_spec("trioproxy", [str(root)])
     missing = "" if spec is not None else "there is no package trioproxy in its checkout"
+    responses = root / "trioproxy" / "dialects" / "openai_responses"
+    not_yet = missing or ("" if responses.is_dir() else f"its checkout does not speak {RESPONSES.name} yet")
     return [
         Proxy("bare" + suffix, "trioproxy, response = []", _toml(root, python, NO_STAGES), missing=missing),
         Proxy("stages" + suffix, "trioproxy, the default stages", _toml(root, python, ""), missing=missing),
@@ -147,6 +150,20 @@ def _trioproxy(suffix: str, root: Path, python: str) -> list[Proxy]:
             loads=("paced", "json", "flood"),
             missing=missing,
             client=CHAT.name,
+        ),
+        Proxy(
+            "responses" + suffix,
+            "trioproxy, the default stages, Anthropic client on a Responses upstream",
+            _toml(root, python, "", dialect=RESPONSES.name),
+            missing=not_yet,
+            upstream=RESPONSES.name,
+        ),
+        Proxy(
+            "codex" + suffix,
+            "the reverse: Responses client on an Anthropic upstream",
+            _toml(root, python, ""),
+            missing=not_yet,
+            client=RESPONSES.name,
         ),
     ]
 

@@ -102,12 +102,11 @@ class SameStream(Stream):
 class SaidStream(Stream):
     """Events a proxy has written anew: what they say must be what was sent, however it is cut into events."""
 
-    # A usual delta, whose text alone is looked at: to read them all as JSON would keep the core of the mock busy.
-    _DELTA = re.compile(rb'"(?:text|content)": ?"(\d{20}) (\d{5}) a token"')
-
     def __init__(self, length: int, client: str, upstream: str) -> None:
         super().__init__(length)
         self.message = MESSAGES[client]()
+        # A usual delta, whose text alone is looked at: to read them all as JSON would keep the core of the mock busy.
+        self._delta = re.compile(rb'"%b": ?"((\d{20}) (\d{5}) a token)"' % self.message.delta_key)
         self.said = ""  # a text that is not all there
         self.position = len(WIRES[upstream].opening)
         self.end = length - len(WIRES[upstream].closing)
@@ -121,9 +120,10 @@ class SaidStream(Stream):
         return f"the text of event {self.position} of {self.length}, where {self.end} was expected"
 
     def check(self, event: bytes, sent: list[int]) -> None:
-        usual = self._DELTA.search(event) if self.heard and not self.said else None
+        usual = self._delta.search(event) if self.heard and not self.said else None
         if usual is not None:
-            self._piece(int(usual[1]), int(usual[2]), event, sent)
+            self.message.skip(usual[1].decode())
+            self._piece(int(usual[2]), int(usual[3]), event, sent)
             return
         try:
             self.said += self.message.feed(event)

@@ -1,29 +1,40 @@
 """What a client understands of an answer: for rows that translate, where no two proxies write the same bytes.
 
-Strict about what clients insist on (the order of events, one text block, the reason of the end), loose about the rest
-(ids, token counts, spaces, pings).
+Strict about what clients insist on (the order of events, one text block, the reason of the end, one number after the
+other, nothing else said again than was said), loose about the rest (which ids, token counts, spaces, pings).
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
 
 from benchmarks.answers import WrongAnswerError
 from benchmarks.wire import Wire
 from benchmarks.wire_anthropic import ANTHROPIC
 from benchmarks.wire_chat import CHAT
+from benchmarks.wire_responses import RESPONSES
 
-WIRES: dict[str, Wire] = {wire.name: wire for wire in (ANTHROPIC, CHAT)}
+WIRES: dict[str, Wire] = {wire.name: wire for wire in (ANTHROPIC, CHAT, RESPONSES)}
 
 
-class Message(Protocol):
+class Message(ABC):
     """One stream, as the client takes it in."""
 
-    done: bool  # the end of the message has come
+    delta_key: ClassVar[bytes]  # the field of a delta that has its text
 
+    def __init__(self) -> None:
+        self.done = False  # the end of the message has come
+
+    @abstractmethod
     def feed(self, event: bytes) -> str:
         """Take one server-sent event, without its blank line; give the text it adds."""
+
+    def skip(self, text: str) -> None:  # noqa: B027 (most need not know)
+        """A delta with this text came, which the caller has read itself."""
 
 
 # An event of Anthropic's → those that may follow it.
@@ -37,9 +48,11 @@ _NEXT = {
 }
 
 
-class AnthropicMessage:
+class AnthropicMessage(Message):
+    delta_key = b"text"
+
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._last = ""
         self._reason: str | None = None
 
@@ -51,9 +64,7 @@ class AnthropicMessage:
         kind = wire["type"]
         if kind == "ping":
             return ""
-        if kind not in _NEXT.get(self._last, ()):
-            raise WrongAnswerError(f"after {self._last or 'nothing'} came an event not expected there: {event!r}")
-        self._last = kind
+        self._last = _next(_NEXT, self._last, kind, event)
         if kind == "content_block_delta":
             return str(wire["delta"]["text"])
         if kind == "message_delta":
@@ -65,9 +76,11 @@ class AnthropicMessage:
         return ""
 
 
-class ChatMessage:
+class ChatMessage(Message):
+    delta_key = b"content"
+
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._reason: str | None = None
 
     def feed(self, event: bytes) -> str:
@@ -90,10 +103,108 @@ class ChatMessage:
         return text
 
 
-MESSAGES: dict[str, type[AnthropicMessage | ChatMessage]] = {
+# The events of a Responses stream, in their order; only deltas come more than once.
+_LADDER = (
+    "response.created",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.content_part.done",
+    "response.output_item.done",
+    "response.completed",
+)
+_DELTA = "response.output_text.delta"
+_CLIMB: dict[str, tuple[str, ...]] = {last: (kind,) for last, kind in pairwise(("", *_LADDER))}
+_CLIMB[_DELTA] += (_DELTA,)
+
+
+def _item_text(item: dict[str, Any]) -> Any:
+    (part,) = item["content"]
+    return _part_text(part)
+
+
+def _part_text(part: dict[str, Any]) -> Any:
+    if part["type"] != "output_text":
+        raise WrongAnswerError(f"a part with output_text was expected: {part!r}")
+    return part["text"]
+
+
+def _response_text(response: dict[str, Any]) -> Any:
+    if response["status"] != "completed":
+        raise WrongAnswerError(f"the status is {response['status']!r}, completed was expected")
+    (item,) = response["output"]
+    return _item_text(item)
+
+
+# Events that say all of the text again, and where.
+_AGAIN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "response.output_text.done": lambda wire: wire["text"],
+    "response.content_part.done": lambda wire: _part_text(wire["part"]),
+    "response.output_item.done": lambda wire: _item_text(wire["item"]),
+    "response.completed": lambda wire: _response_text(wire["response"]),
+}
+
+
+class ResponsesMessage(Message):
+    delta_key = b"delta"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = ""
+        self._number = 0
+        self._said: list[str] = []
+        self._ids: dict[str, str] = {}  # of the response and of its one item, which their events must have
+
+    def feed(self, event: bytes) -> str:
+        data = _data(event)
+        if not data:
+            return ""
+        wire = json.loads(data)
+        kind = wire["type"]
+        if not event.startswith(b"event: %b\n" % kind.encode()):
+            raise WrongAnswerError(f"the event's name and its type were expected to be the same: {event!r}")
+        if wire["sequence_number"] != self._number:
+            raise WrongAnswerError(f"sequence_number {self._number} was expected: {event!r}")
+        self._number += 1
+        self._last = _next(_CLIMB, self._last, kind, event)
+        self._place(wire, event)
+        if kind == _DELTA:
+            self._said.append(wire["delta"])
+            return str(wire["delta"])
+        if kind in _AGAIN and _AGAIN[kind](wire) != (said := "".join(self._said)):
+            raise WrongAnswerError(f"what the deltas said was expected, {said!r}: {event!r}")
+        self.done = kind == _LADDER[-1]
+        return ""
+
+    def skip(self, text: str) -> None:
+        self._number += 1
+        self._said.append(text)
+
+    def _place(self, wire: dict[str, Any], event: bytes) -> None:
+        """Everything must be of one response, its first item and that one's first part."""
+        if "response" in wire:
+            whose, got, place = "response", wire["response"]["id"], 0
+        elif "item" in wire:
+            whose, got, place = "item", wire["item"]["id"], wire["output_index"]
+        else:
+            whose, got, place = "item", wire["item_id"], wire["output_index"] or wire["content_index"]
+        if self._ids.setdefault(whose, got) != got or place != 0:
+            raise WrongAnswerError(f"the same {whose} and place as before were expected: {event!r}")
+
+
+MESSAGES: dict[str, type[Message]] = {
     ANTHROPIC.name: AnthropicMessage,
     CHAT.name: ChatMessage,
+    RESPONSES.name: ResponsesMessage,
 }
+
+
+def _next(order: Mapping[str, tuple[str, ...]], last: str, kind: str, event: bytes) -> str:
+    if kind not in order.get(last, ()):
+        raise WrongAnswerError(f"after {last or 'nothing'} came an event not expected there: {event!r}")
+    return kind
 
 
 def _data(event: bytes) -> bytes:
@@ -120,6 +231,8 @@ def json_text(wire: dict[str, Any], client: str) -> str:
         if client == CHAT.name:
             (choice,) = wire["choices"]
             text, reason, good = choice["message"]["content"], choice["finish_reason"], "stop"
+        elif client == RESPONSES.name:
+            text, reason, good = _response_text(wire), wire["status"], "completed"
         else:
             # claude-code-router makes a web search of OpenAI's empty `annotations`: that is not what is measured here
             said = [block["text"] for block in wire["content"] if block["type"] == "text"]

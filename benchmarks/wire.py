@@ -1,8 +1,7 @@
 """What goes over the wire: the mock upstream sends it, the load expects exactly it, or what a proxy should make of it.
 
 Everything is built once, at import, so that neither side spends time on it under load. Only the text deltas of a paced
-stream are made as they leave, because each carries the time of its sending; they have a fixed width, so the chunk size
-in front of them is a constant too.
+stream are made as they leave, because each carries the time of its sending, and what ends it, which may repeat them.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 FLOOD_EVENTS = 200
-SHORTEST_STREAM = 7  # events of a paced stream; every dialect has a text delta in it
+SHORTEST_STREAM = 9  # events of a paced stream; every dialect has a text delta in it
 LAST_CHUNK = b"0\r\n\r\n"
 
 # The text of a paced delta: when it was sent, in nanoseconds, and its position in the stream. `%` fills it in.
 PACED_TEXT = "%020d %05d a token"
 PACED_TEXT_SIZE = 34
+_PACED_TEXT = PACED_TEXT.encode()
 
 JSON_TEXT = "Hello! How can I help you today?"
 
@@ -37,8 +37,8 @@ class Wire:
 
     name: str
     opening: tuple[bytes, ...]  # the events before the text …
-    closing: tuple[bytes, ...]  # … and those behind it
-    delta: bytes  # the chunk with a paced text delta, for `%`
+    closing: tuple[bytes, ...]  # … and those behind it; for `%`: %(at)d is its place, %(said)b all that was said before
+    delta: bytes  # a paced text delta, for `%`: %(at)d is its place in the stream, %(text)b its text
     flood_delta: Callable[[int], bytes]
     json_body: bytes
     headers: bytes  # of every answer
@@ -47,16 +47,27 @@ class Wire:
 
     @property
     def flood(self) -> tuple[bytes, ...]:
-        return (*self.opening, *map(self.flood_delta, range(self.flood_deltas)), *self.closing)
+        deltas = map(self.flood_delta, range(self.flood_deltas))
+        return (*self.opening, *deltas, *self.ending(FLOOD_EVENTS, self.flood_said))
+
+    def ending(self, length: int, said: bytes) -> tuple[bytes, ...]:
+        """The events that end a stream of `length` events; `said` is its text as it stands in JSON."""
+        first = length - len(self.closing)
+        return tuple(event % {b"at": at, b"said": said} for at, event in enumerate(self.closing, first))
 
     @property
     def flood_deltas(self) -> int:
         return FLOOD_EVENTS - len(self.opening) - len(self.closing)
 
     @property
+    def flood_said(self) -> bytes:
+        """The text of the flood as it stands in JSON."""
+        return "".join(map(flood_text, range(self.flood_deltas))).encode()
+
+    @property
     def flood_text(self) -> str:
         """What a client should understand of the flood."""
-        return "".join(json.loads(f'"{flood_text(n)}"') for n in range(self.flood_deltas))
+        return str(json.loads(b'"%b"' % self.flood_said))
 
     @property
     def stream_head(self) -> bytes:
@@ -68,13 +79,15 @@ class Wire:
         kind = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
         return kind + self.headers + b"content-length: %d\r\n\r\n" % len(self.json_body) + self.json_body
 
-    def paced_chunk(self, position: int, length: int, now_ns: int) -> bytes:
-        """The chunk with event number `position` of a paced stream that has `length` events."""
+    def paced_chunk(self, position: int, length: int, now_ns: int, said: bytearray) -> bytes:
+        """The chunk with event number `position` of a paced stream of `length` events; `said` gathers what they say."""
         if position < len(self.opening):
             return chunk(self.opening[position])
         if position < length - len(self.closing):
-            return self.delta % (now_ns, position)
-        return chunk(self.closing[position - length])
+            text = _PACED_TEXT % (now_ns, position)
+            said += text
+            return chunk(self.delta % {b"at": position, b"text": text})
+        return chunk(self.closing[position - length] % {b"at": position, b"said": said})
 
     def request(self, behaviour: str, *, stream: bool, prefix: str = "") -> bytes:
         """A client's request. The behaviour of the mock rides in the model's name, which every proxy forwards.
@@ -92,10 +105,3 @@ class Wire:
 
 def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
-
-
-def delta_chunk(start: bytes, end: bytes) -> bytes:
-    """A chunk with a paced delta between `start` and `end`, for `%`."""
-    size = len(start) + PACED_TEXT_SIZE + len(end)
-    text = PACED_TEXT.encode()
-    return b"%x\r\n" % size + start.replace(b"%", b"%%") + text + end.replace(b"%", b"%%") + b"\r\n"

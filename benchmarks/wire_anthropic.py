@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.wire import JSON_TEXT, Wire, delta_chunk, flood_text
+from benchmarks.wire import JSON_TEXT, Wire, flood_text
 
 _MODEL = "claude-sonnet-4-5-20250929"
 _ID = "msg_01XFDUDYJgAACzvnptvVoYEL"
@@ -71,7 +71,7 @@ ANTHROPIC = Wire(
     name="anthropic",
     opening=_OPENING,
     closing=_CLOSING,
-    delta=delta_chunk(DELTA_START, DELTA_END),
+    delta=DELTA_START + b"%(text)b" + DELTA_END,
     flood_delta=_flood_delta,
     json_body=json.dumps(
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.wire import JSON_TEXT, Wire, delta_chunk, flood_text
+from benchmarks.wire import JSON_TEXT, Wire, flood_text
 
 _ID = "chatcmpl-DuLeEBVm5LS4rIiGdSJtHqH8h1BgG"
 _MODEL = "gpt-5.4-2026-03-05"
@@ -31,9 +31,6 @@ def _flood_delta(number: int) -> bytes:
     return _sse(f'{{"content":"{flood_text(number)}"}}', padding="x3J5CuhsXoP0qL2m"[number * 7 % 16 :])
 
 
-_DELTA_START, _DELTA_END = _sse('{"content":"<>"}').split(b"<>")
-
-
 def _body(model: str, stream: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
@@ -54,7 +51,7 @@ CHAT = Wire(
         f'{_START}[],"usage":{json.dumps(_USAGE, separators=(",", ":"))},"obfuscation":"x3J"}}\n\n'.encode(),
         b"data: [DONE]\n\n",
     ),
-    delta=delta_chunk(_DELTA_START, _DELTA_END),
+    delta=_sse('{"content":"%(text)b"}'),
     flood_delta=_flood_delta,
     json_body=json.dumps(
         {

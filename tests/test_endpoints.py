@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.peers import Line, ask, connect, proxy, upstream
+from tests.peers import Line, answer, ask, connect, proxy, upstream
 from tests.test_translation import A_HEADERS, C_HEADERS, body, toml
 from trioproxy.dialects import DIALECTS
 from trioproxy.endpoints import answered_here, caller, is_endpoint, kept, refusal
@@ -167,7 +167,7 @@ async def test_an_anthropic_upstream_gets_them_itself() -> None:
         ("openai-chat", "/v1/messages/batches", "type"),
         ("openai-chat", "/v1/complete", "type"),
         ("anthropic", "/v1/embeddings", "error"),
-        ("anthropic", "/v1/responses", "error"),
+        ("anthropic", "/v1/responses/resp_1", "error"),
     ],
 )
 async def test_an_endpoint_of_another_dialect_is_refused_by_name(dialect: str, path: str, envelope: str) -> None:
@@ -233,3 +233,20 @@ def test_what_is_kept_refused_and_answered() -> None:
 )
 def test_what_clients_ask_for_somewhere(path: str, known: bool) -> None:
     assert is_endpoint(path) is known
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "openai-chat", "openai-responses"])
+async def test_h150f_a_websocket_is_refused_at_once_and_the_connection_goes_on(dialect: str) -> None:
+    """Codex tries one first; what it needs to know is that it has to POST."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n"
+    async with upstream(lists(b"{}")) as up, proxy(toml(up.toml(), dialect)) as port:
+        stream = await connect(port)
+        async with stream:
+            await stream.send_all(b"GET /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\n" + upgrade + b"\r\n")
+            got = await answer(stream)
+            await stream.send_all(b"HEAD /api/hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert (await answer(stream, method="HEAD")).status == 200
+    assert got.status == 426
+    assert (got.headers["upgrade"], got.headers["connection"]) == ("HTTP/1.1", "upgrade")
+    assert "POST" in msgspec.json.decode(got.body)["error"]["message"]
+    assert not [each for each in up.requests if each.method == "GET"]

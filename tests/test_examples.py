@@ -85,6 +85,8 @@ def test_the_contract_of_the_docs_is_the_one_of_the_docstring() -> None:
 
 KEYS = {
     "claude-code-on-openai.toml": {"OPENAI_API_KEY": "sk-key"},
+    "claude-code-on-responses.toml": {"OPENAI_API_KEY": "sk-key"},
+    "codex-on-claude.toml": {"ANTHROPIC_API_KEY": "sk-ant-key"},
     "filter-only.toml": {},
     "open-webui-on-claude.toml": {"ANTHROPIC_API_KEY": "sk-ant-key"},
 }
@@ -111,15 +113,30 @@ def test_an_example_file_needs_its_keys_and_no_more(name: str) -> None:
     assert problem.message == f"token: the environment variable {next(iter(KEYS[name]))} is not set"
 
 
-def test_claude_code_on_openai() -> None:
-    [route] = example("claude-code-on-openai.toml").routes
-    assert (str(route.upstream), route.upstream.dialect) == ("https://api.openai.com/v1", "openai-chat")
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [("claude-code-on-openai.toml", "openai-chat"), ("claude-code-on-responses.toml", "openai-responses")],
+)
+def test_claude_code_on_openai(name: str, dialect: str) -> None:
+    [route] = example(name).routes
+    assert (str(route.upstream), route.upstream.dialect) == ("https://api.openai.com/v1", dialect)
     assert [stage.name for stage in route.request] == ["quota-probe", "billing-nonce"]
     named = "deframe parse signature-filter keepalive translate reframe"
     assert [stage.name for stage in route.response] == named.split()
     assert route.asked("claude-opus-5-5") != route.asked("claude-haiku-4-5") != "claude-haiku-4-5"
-    [route] = example("claude-code-on-openai.toml", OPENAI_MODEL="gpt-x", OPENAI_BASE_URL="http://local/v1").routes
+    [route] = example(name, OPENAI_MODEL="gpt-x", OPENAI_BASE_URL="http://local/v1").routes
     assert (str(route.upstream), route.asked("claude-opus-5-5")) == ("http://local/v1", "gpt-x")
+
+
+def test_codex_on_claude() -> None:
+    loaded = example("codex-on-claude.toml", TRIOPROXY_STORE="sqlite:kept.db")
+    [route] = loaded.routes
+    assert (str(route.upstream), route.upstream.dialect) == ("https://api.anthropic.com", "anthropic")
+    assert route.asked("claude-opus-5-5") == "claude-opus-5-5" != route.asked("gpt-5.4")
+    assert loaded.store.url == "sqlite:kept.db"
+    served = route.serving("openai-responses")
+    assert [stage.name for stage in served.request] == ["replay-responses"]
+    assert "remember-responses" in [stage.name for stage in served.response]
 
 
 def test_filter_only() -> None:

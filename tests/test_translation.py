@@ -12,6 +12,7 @@ from tests.chat import chunk, stream
 from tests.peers import Answer, Line, ask, proxy, upstream
 from trioproxy.config import Route, Upstream
 from trioproxy.dialects import DIALECTS, Target
+from trioproxy.dialects.carried import carried
 from trioproxy.dialects.peek import Peek
 from trioproxy.models import Models
 from trioproxy.stage import Exchange
@@ -388,17 +389,16 @@ async def test_a_bomb_is_refused() -> None:
 
 def test_what_has_to_be_read() -> None:
     plain = Route("/", Upstream("up", "anthropic", None))
-    assert not has_to_be_read(plain, DIALECTS["anthropic"])
-    assert has_to_be_read(plain, DIALECTS["openai-chat"])
-    assert has_to_be_read(
-        Route("/", Upstream("up", "anthropic", None, target=Target(max_tokens=9))), DIALECTS["anthropic"]
-    )
+    assert not has_to_be_read(plain, DIALECTS["anthropic"], body())
+    assert has_to_be_read(plain, DIALECTS["openai-chat"], body())
+    assert has_to_be_read(plain, DIALECTS["anthropic"], body(signature=carried("openai-responses", "p", {})))
+    limited = Route("/", Upstream("up", "anthropic", None, target=Target(max_tokens=9)))
+    assert has_to_be_read(limited, DIALECTS["anthropic"], body())
 
 
 def test_an_untouched_request_keeps_its_very_bytes() -> None:
     route = Route("/", Upstream("up", "anthropic", None), models=Models({"claude-x": "claude-y"}))
     request = DIALECTS["anthropic"].read_request(body())
-    exchange = Exchange(id="x", request=request, model="claude-x")
-    result, known = written(route, exchange, body(), request, Peek("claude-x"))
+    exchange = Exchange(id="x", request=request, model="claude-x", upstream_model="claude-y")
+    result, _ = written(route, exchange, body(), request, Peek("claude-x"))
     assert result.body == body().replace(b"claude-x", b"claude-y")
-    assert known.upstream_model == "claude-y"

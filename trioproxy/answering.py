@@ -38,6 +38,8 @@ _APART = 0.05
 # Fields that describe the body as the upstream sent it, which the pipeline may change.
 _BODY_FIELDS = (b"content-length", b"content-encoding", b"content-md5", b"digest", b"repr-digest", b"etag")
 _JSON, _EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
+# What must be in a response of its status: RFC 9110 section 15.5.22.
+_REQUIRED: dict[int, Headers] = {426: [(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")]}
 _ERROR_LIMIT = 1024 * 1024  # bytes of an upstream's error that are read
 _ERROR_PATIENCE = 5.0  # seconds for all of it; then what has come must do
 _TEXT = 2000  # characters of an error's message: it may quote what somebody sent
@@ -220,7 +222,7 @@ class Answering:
         error = replace(error, message=message.encode(errors="replace").decode())
         try:
             if not incoming.responded:
-                headers = [(b"content-type", _JSON), *self._ours(), *self._kept]
+                headers = [(b"content-type", _JSON), *self._ours(), *self._kept, *_REQUIRED.get(status, ())]
                 self._record.status = status
                 await incoming.respond(status, headers, dialect.write_error(error, self._record.id))
             elif self._stream and not incoming.complete:

@@ -4,21 +4,36 @@ Where the upstream speaks the client's dialect it has these itself, and gets the
 because it speaks another, is answered here, or refused in words that name what is there.
 """
 
+import re
+
 import msgspec
 
 from trioproxy.dialects import DIALECTS, Dialect
 from trioproxy.http.headers import Headers, get
 from trioproxy.items import Error
 
-__all__ = ["COUNT", "MODELS", "answered_here", "caller", "is_endpoint", "kept", "refusal", "write_count"]
+__all__ = [
+    "COUNT",
+    "MODELS",
+    "answered_here",
+    "caller",
+    "is_endpoint",
+    "kept",
+    "kept_response",
+    "refusal",
+    "write_count",
+]
 
 MODELS = "/v1/models"
 COUNT = "/v1/messages/count_tokens"
+_RESPONSES = re.compile(r"(?:/v1)?/responses/([^/]{1,128})(/input_items)?")
 
 # Claude Code's probes and telemetry: nothing an upstream of another dialect could do anything with (H151, H153).
 _PROBES = frozenset({("HEAD", "/"), ("GET", "/")})
 _TELEMETRY = ("/api/event_logging", "/api/claude_", "/api/hello")
-_SERVED = "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/chat/completions, GET /v1/models"
+_SERVED = (
+    "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/chat/completions, POST /v1/responses, GET /v1/models"
+)
 
 # What of an upstream's response headers means something to a client of another dialect (hazard H104).
 _KEPT = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry", b"request-id", b"x-request-id"})
@@ -42,6 +57,14 @@ def answered_here(method: str, path: str, speaks: Dialect) -> bytes | None:
     return None
 
 
+def kept_response(method: str, path: str, speaks: Dialect) -> tuple[str, str] | None:
+    """The id of a response that is asked for, and the part of it (empty: all); None where that is the upstream's."""
+    found = _RESPONSES.fullmatch(path) if speaks.name != "openai-responses" else None
+    if found is None or method not in ("GET", "DELETE") or (found[2] and method == "DELETE"):
+        return None
+    return found[1], found[2] or ""
+
+
 def caller(headers: Headers, path: str, speaks: Dialect) -> Dialect:
     """The dialect of whoever asks for something that all dialects have, or for what is not there.
 
@@ -53,7 +76,9 @@ def caller(headers: Headers, path: str, speaks: Dialect) -> Dialect:
             return dialect
     if _is_anthropic(headers):
         return DIALECTS["anthropic"]
-    return DIALECTS["openai-chat"] if get(headers, b"authorization") else speaks
+    # OpenAI's two dialects have one listing, and one envelope for errors.
+    openai = speaks.name == "anthropic" and get(headers, b"authorization")
+    return DIALECTS["openai-chat"] if openai else speaks
 
 
 def refusal(method: str, path: str, headers: Headers, speaks: Dialect) -> Error | None:

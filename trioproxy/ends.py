@@ -7,6 +7,7 @@ last stage's task writes to the client itself.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
 
 import trio
@@ -15,10 +16,23 @@ from trioproxy.dialects.errors import read_error
 from trioproxy.errors import ProxyError
 from trioproxy.http.coding import Undecodable, decoder
 from trioproxy.http.headers import Headers, get
+from trioproxy.http.incoming import Incoming
 from trioproxy.items import Error, Frame
 from trioproxy.upstream import Kind, Reply, kind_of, read_as
 
-__all__ = ["Body", "From", "Gathered", "Items", "Late", "Source", "ToClient", "only_bytes", "plain"]
+__all__ = [
+    "Body",
+    "From",
+    "Gathered",
+    "Items",
+    "Late",
+    "Source",
+    "ToClient",
+    "only_bytes",
+    "plain",
+    "readable",
+    "watched",
+]
 
 
 class Source(Protocol):
@@ -102,6 +116,44 @@ def plain(headers: Headers, body: bytes) -> bytes:
         return body if decode is None else next(decode.feed(body), b"")
     except Undecodable:
         return b""
+
+
+def readable(headers: Headers, body: bytes, limit: int) -> bytes:
+    """A request's body as JSON is read: without its content coding (hazard H039), the very object if it has none.
+
+    Raises `ProxyError`, also for one of more than `limit` bytes.
+    """
+    coding = get(headers, b"content-encoding")
+    try:
+        if (decode := decoder(coding)) is None:
+            return body
+        pieces, size = list[bytes](), 0
+        for piece in decode.feed(body):
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                message = f"the request body is larger than {limit} bytes once it is decompressed"
+                raise ProxyError(Error("too_large", message, 413))
+        decode.close()
+    except Undecodable as exc:
+        got = coding.decode("latin-1")[:40]
+        message = f"the request body is not what its content-encoding {got!r} says, or that is not gzip or deflate"
+        raise ProxyError(Error("invalid_request", message, 415)) from exc
+    return b"".join(pieces)
+
+
+@asynccontextmanager
+async def watched(incoming: Incoming) -> AsyncIterator[trio.Nursery]:
+    """A nursery for as long as the client is there: when it leaves, everything in it is cancelled."""
+
+    async def watch() -> None:
+        await incoming.gone()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield nursery
+        nursery.cancel_scope.cancel()
 
 
 async def _pieces(body: Body, limit: int) -> AsyncIterator[bytes]:

@@ -47,7 +47,7 @@ class Receive(Protocol):
 
 class Memory(Protocol):
     """What outlives the exchange: values under names, bounded and forgetful. Each client has its own, by its upstream,
-    model, credentials and session. Neither method fails: what cannot be had now is as good as forgotten."""
+    credentials and session. Neither method fails: what cannot be had now is as good as forgotten."""
 
     async def recall(self, kind: str, names: Sequence[str], /) -> Mapping[str, bytes]:
         """The values of those of `names` that are known. `kind` is the caller's own word for what it keeps."""
@@ -91,6 +91,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """About how many tokens the request is, where the upstream's dialect tells only at the end of the answer."""
     session: str = ""
     """The session that the client says the request belongs to; empty if it says none."""
+    provenance: str = ""
+    """Names whoever answers: the upstream, the model and whose account it is. What one has signed is for no other."""
     thinking: bool = False
     """Whether the upstream was asked to think, and its dialect signs what it thinks."""
     memory: Memory | None = None

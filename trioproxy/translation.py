@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from trioproxy import tokens
 from trioproxy.config import Route
 from trioproxy.dialects import DIALECTS, Dialect, Written
+from trioproxy.dialects.carried import TAG
 from trioproxy.dialects.peek import Peek, with_fields
 from trioproxy.errors import ProxyError
 from trioproxy.items import Error, Request
@@ -18,11 +19,12 @@ def is_cross(exchange: Exchange) -> bool:
     return exchange.client_dialect != exchange.upstream_dialect
 
 
-def has_to_be_read(route: Route, client: Dialect) -> bool:
-    """Whether a request must be read, stages or not; else its body can do without, but for single fields."""
+def has_to_be_read(route: Route, speaks: Dialect, body: bytes) -> bool:
+    """Whether a request in the words of `speaks` must be read, stages or not; else single fields of it may change."""
     target = route.upstream.target
     fits = target.version is not None or target.max_tokens is not None
-    return client.name != route.upstream.dialect or fits
+    # With reasoning of another upstream in it, which this one would refuse.
+    return speaks.name != route.upstream.dialect or fits or TAG.encode() in body
 
 
 def written(
@@ -33,12 +35,11 @@ def written(
     And the exchange as it is known now. Raises `ProxyError` (invalid_request) for what the upstream's dialect cannot
     say, or if the route is strict for what would be lost.
     """
-    asked = route.asked(request.model if request else exchange.model)
-    exchange = replace(exchange, upstream_model=asked)
-    speaks, target, ledger = DIALECTS[exchange.upstream_dialect], route.upstream.target, exchange.ledger
-    if target.cache_key == "session":
-        target = replace(target, session=exchange.session)
-    if request is not None and not is_cross(exchange):
+    asked, ledger = exchange.upstream_model, exchange.ledger
+    speaks, target = DIALECTS[exchange.upstream_dialect], route.upstream.target
+    session = exchange.session if target.cache_key == "session" else ""
+    target = replace(target, session=session, provenance=exchange.provenance)
+    if request is not None and _dialect_of(request) == speaks.name:
         before, request = request, speaks.fit(request, target, ledger)
         if request is before and request is exchange.request:
             request = None  # nothing is to be changed in it
@@ -54,3 +55,8 @@ def written(
     early = is_cross(exchange) and exchange.stream and DIALECTS[exchange.client_dialect].counts_first
     count = tokens.count(request, exact=False) if early else 0
     return result, replace(exchange, renamed=result.renamed, thinking=result.thinking, input_tokens=count)
+
+
+def _dialect_of(request: Request) -> str:
+    """The dialect that a request was read from; one without a source is in the vocabulary itself, Anthropic's."""
+    return request.source.dialect if request.source else "anthropic"

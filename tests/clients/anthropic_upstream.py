@@ -571,15 +571,17 @@ class Seen:
 class Claude:
     """Plays `script`: at each step what the model thinks, says and calls; beyond it, `LAST`.
 
-    A conversation is as many steps long as it has assistant turns. What is thought is left out where the request turns
+    A conversation is as many steps long as it has assistant turns; `in_order`, as many as were asked for, as a client
+    may sum up what was said and go on with that. What is thought is left out where the request turns
     thinking off, and behind results of tools where it does not ask for interleaved thinking.
     """
 
-    def __init__(self, script: Sequence[Step]) -> None:
+    def __init__(self, script: Sequence[Step], *, in_order: bool = False) -> None:
         self.past = Past()
         self.seen: list[Seen] = []
         self.refused: list[str] = []
         self._script = script
+        self._in_order = in_order
 
     def answer(self, body: Any, headers: Headers) -> tuple[int, Wire]:
         """The status of the answer, and its body as it is without streaming."""
@@ -593,7 +595,7 @@ class Claude:
         thoughts = tuple(each for turn in turns for each in turn.of(*_THOUGHTS))
         changed = tuple(turn.where for turn in turns if not self._is_as_made(turn))
         self.seen.append(Seen(body["model"], thinks(body), thoughts, changed, dropped, headers, body))
-        steps = sum(turn.role == "assistant" for turn in turns)
+        steps = len(self.seen) - 1 if self._in_order else sum(turn.role == "assistant" for turn in turns)
         content = self._play(self._script[steps] if steps < len(self._script) else LAST, body, headers)
         self.past.keep(Made(body["model"], thinks(body), tuple(content)))
         message = answers.message(
@@ -648,9 +650,9 @@ class Claude:
 class AnthropicUpstream(FakeRouter):
     """Claude on loopback, streamed or not, as the request asks. `refused` has the words of every refusal."""
 
-    def __init__(self, script: Sequence[Step]) -> None:
+    def __init__(self, script: Sequence[Step], *, in_order: bool = False) -> None:
         super().__init__()
-        self.claude = Claude(script)
+        self.claude = Claude(script, in_order=in_order)
         self._one_at_a_time = threading.Lock()
 
     @property

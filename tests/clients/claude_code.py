@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .answers import MODEL
+from .process import RUN_SECONDS, Output, package_version, run
 
 PACKAGE = "@anthropic-ai/claude-code"
 # What tests/clients/install.sh makes.
 INSTALLED = Path(__file__).parent / ".installed"
-# A client that hangs is stopped after this and the test fails; an answered run takes about a second.
-RUN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,8 @@ class ClaudeCode:
 
     @cached_property
     def version(self) -> str:
-        # The package file is beside the executable and saves starting it at collection.
-        for folder in self.executable.resolve().parents:
-            manifest = folder / "package.json"
-            if manifest.is_file():
-                package = json.loads(manifest.read_text(encoding="utf-8"))
-                if package.get("name") == PACKAGE:
-                    return str(package["version"])
+        if version := package_version(self.executable, PACKAGE):
+            return version
         shown = subprocess.run(
             [self.executable, "--version"], capture_output=True, text=True, timeout=RUN_SECONDS, check=True
         )
@@ -44,17 +36,8 @@ class ClaudeCode:
         return tuple(int(part) for part in self.version.split(".") if part.isdigit())
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Output):
     """What one run showed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -76,10 +59,6 @@ class Outcome:
             for block in line["message"]["content"]
             if block["type"] == "text"
         ]
-
-    @property
-    def report(self) -> str:
-        return f"exit {self.returncode}\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}"
 
     def assert_answer(self, text: str) -> None:
         result = self.result
@@ -131,22 +110,5 @@ def run_claude(
         environment |= dict.fromkeys(quiet, "1")
     command = [str(client.executable), "-p", "--output-format", "stream-json", "--verbose"]
     command += ["--include-partial-messages", "--model", model, "--allowedTools", "Bash,Read"]
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Its own group, so that stopping it also stops the shells it started.
-        start_new_session=True,
-    ) as process:
-        try:
-            stdout, stderr = process.communicate(prompt, timeout=RUN_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-            report = Outcome(process.returncode, stdout, stderr).report
-            raise AssertionError(f"claude {client.version} hung for {RUN_SECONDS:.0f} s\n{report}") from None
-    return Outcome(process.returncode, stdout, stderr)
+    shown = run(command, prompt, cwd, environment, f"claude {client.version}")
+    return Outcome(shown.returncode, shown.stdout, shown.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from . import codex as codex_cli
 from .claude_code import PACKAGE, ClaudeCode, installed
 from .fake_router import FakeRouter
 from .proxy import Trioproxy
@@ -53,6 +54,22 @@ def old_claude(request: pytest.FixtureRequest) -> ClaudeCode:
     """A version that two messages in one stream break."""
     client = request.param
     assert isinstance(client, ClaudeCode)
+    return client
+
+
+def codex_versions() -> list[object]:
+    # Run the POSIX way, as Claude Code.
+    clients = [] if sys.platform == "win32" else codex_cli.installed()
+    if not clients:
+        reason = f"{codex_cli.PACKAGE} is not installed (tests/clients/install.sh DIR codex, or TRIOPROXY_CODEX)"
+        return [pytest.param(None, id="no-codex", marks=pytest.mark.skip(reason=reason))]
+    return [pytest.param(client, id=client.version) for client in clients]
+
+
+@pytest.fixture(params=codex_versions())
+def codex(request: pytest.FixtureRequest) -> codex_cli.Codex:
+    client = request.param
+    assert isinstance(client, codex_cli.Codex)
     return client
 
 

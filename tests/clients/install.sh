@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs the real clients that these tests drive: install.sh DIR [CLIENT]... (the tests look into .installed here).
-# CLIENT is claude-code, which is the one without any, or open-webui. CLAUDE_CODE_VERSIONS and OPEN_WEBUI_VERSION name
-# other versions, PYTHON another interpreter. The Python SDK comes with the development requirements instead.
+# CLIENT is claude-code, which is the one without any, codex, or open-webui. CLAUDE_CODE_VERSIONS, CODEX_VERSION and
+# OPEN_WEBUI_VERSION name other versions, PYTHON another interpreter. The Python SDKs come with the development
+# requirements instead.
 set -eu
 
-dir=${1:?usage: install.sh DIR [claude-code|open-webui]...}
+dir=${1:?usage: install.sh DIR [claude-code|codex|open-webui]...}
 shift
 mkdir -p "$dir"
 
@@ -17,15 +18,26 @@ add() {
     npm install --prefix "$1" --no-audit --no-fund "$2"
 }
 
-claude_code() {
+# For the clients that are plain JavaScript, or started by it.
+private_node() {
     major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || major=
     if [ "${major:-0}" -lt 22 ]; then
         add "$dir/node" node@22
     fi
+}
+
+claude_code() {
+    private_node
     # The last one that two messages in one stream break, the last plain JavaScript one, and a native one.
     for version in ${CLAUDE_CODE_VERSIONS:-2.0.77 2.1.58 2.1.329}; do
         add "$dir/claude-code-$version" "@anthropic-ai/claude-code@$version"
     done
+}
+
+codex() {
+    private_node
+    version=${CODEX_VERSION:-0.169.0}
+    add "$dir/codex-$version" "@openai/codex@$version"
 }
 
 # Without torch and the other packages for speech and embeddings of its own, of which pip then says that they are
@@ -41,6 +53,7 @@ open_webui() {
 for client; do
     case $client in
         claude-code) claude_code ;;
+        codex) codex ;;
         open-webui) open_webui ;;
         *)
             echo "unknown client: $client" >&2

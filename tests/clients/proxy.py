@@ -1,4 +1,4 @@
-"""A real trioproxy process in front of one Anthropic upstream, with the default pipeline."""
+"""A real trioproxy process in front of one upstream: Anthropic's, with the default pipeline, if not told otherwise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,13 +23,23 @@ listen = "127.0.0.1:0"
 url = "{upstream}"
 dialect = "anthropic"
 """
+_CONFIGURING = ("TRIOPROXY_", "ANTHROPIC_", "OPENAI_")
 
 
 class Trioproxy:
     """Runs from `__enter__`, which waits until it listens, to `__exit__`, which checks that it ended in order."""
 
-    def __init__(self, upstream: str, folder: Path, config: str = CONFIG) -> None:
-        self._config = config
+    def __init__(
+        self,
+        upstream: str,
+        folder: Path,
+        config: str = CONFIG,
+        *,
+        file: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`file` is a configuration as it is, which `environment` tells of the upstream, in place of `config`."""
+        self._config, self._file, self._environment = config, file, environment or {}
         self.url = ""
         self.log: list[str] = []
         self._upstream = upstream
@@ -37,14 +48,17 @@ class Trioproxy:
         self._reader = threading.Thread(target=self._read, name="trioproxy's log")
 
     def __enter__(self) -> Self:
-        (self._folder / "stages.toml").write_text(self._config.format(upstream=self._upstream), encoding="utf-8")
+        if self._file is None:
+            (self._folder / "stages.toml").write_text(self._config.format(upstream=self._upstream), encoding="utf-8")
         # Variables that are a user's configuration would make the test depend on who runs it.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRIOPROXY_", "ANTHROPIC_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_CONFIGURING)}
         paths = [str(REPOSITORY), *filter(None, [kept.get("PYTHONPATH")])]
+        # An example listens at a port of its own.
+        said = [str(self._file), "--listen", "127.0.0.1:0"] if self._file else ["stages.toml"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trioproxy", "--config", "stages.toml"],
+            [sys.executable, "-m", "trioproxy", "--config", *said],
             cwd=self._folder,
-            env=kept | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=kept | {"PYTHONPATH": os.pathsep.join(paths)} | dict(self._environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

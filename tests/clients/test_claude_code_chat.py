@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from . import answers
 from .chat_upstream import (
     DONE,
     MODEL,
-    PATH,
     USAGE,
     ChatUpstream,
     Wire,
@@ -30,25 +27,19 @@ from .chat_upstream import (
     text,
     words,
 )
-from .claude_code import ClaudeCode, Outcome, run_claude
-from .proxy import Trioproxy
-from .tap import Tap
-from .wire import Reply, Request
+from .claude_code import ClaudeCode
+from .claude_runs import (
+    BASH,
+    BILLING,
+    FIRST_WITH_BILLING,
+    OPUS,
+    WITH_TOOL_SEARCH,
+    Run,
+    is_main_turn,
+    through_trioproxy,
+)
+from .wire import Reply
 
-# No stages are named: what takes the billing line out must be there by default.
-CONFIG = """\
-listen = "127.0.0.1:0"
-
-[upstreams.openai]
-url = "{upstream}/v1"
-dialect = "openai-chat"
-token = "sk-upstream"
-
-[models]
-"claude-*" = "gpt-test"
-"""
-PROMPT = "Say hello to marker-8731."
-BILLING = b"x-anthropic-billing-header"
 THOUGHTS = ["First I look at step-4417.", "Then I think of step-4418."]
 CUT = "Words of a cut answer."
 RATE_LIMITED = "Rate limit reached for gpt-test on requests per min (RPM): Limit 3, Used 3."
@@ -56,85 +47,18 @@ TOO_LONG = (
     "This model's maximum context length is 128000 tokens. However, your messages resulted in 131072 tokens."
     " Please reduce the length of the messages."
 )
-BASH = {"command": "echo proof-$((40 + 2))", "description": "Print a proof"}
-# The first of ours whose system prompt begins with a billing line.
-FIRST_WITH_BILLING = (2, 1)
-# The one we know to defer tools; with this model it also sends system messages in mid-conversation.
-WITH_TOOL_SEARCH = (2, 1, 329)
-OPUS = "claude-opus-5-5"
-
-
-def is_main_turn(request: Request) -> bool:
-    """Not a warm-up of sub-agents or a summary of a command: those come and go with the version."""
-    return bool(request.json.get("tools")) and "marker-8731" in json.dumps(request.json["messages"])
-
-
-@dataclass(frozen=True)
-class Run:
-    """One `claude -p`: what the client sent, what the upstream was asked in the main turns, what the client showed."""
-
-    sent: list[Request]
-    asked: list[Request]
-    outcome: Outcome
-    log: list[Wire]
-
-    def shown(self, kind: str) -> list[Wire]:
-        """The blocks of one type in the assistant's messages, as the client shows them."""
-        lines = [line for line in self.outcome.lines if line["type"] == "assistant"]
-        return [block for line in lines for block in line["message"]["content"] if block["type"] == kind]
-
-    def assert_answer(self, *before: str, model: str = answers.MODEL) -> None:
-        """The whole answer, once, and no other text than `before`; in the name of the model that the client knows."""
-        self.outcome.assert_answer(answers.REAL)
-        assert self.outcome.texts == [*before, answers.REAL], self.outcome.report
-        models = {line["message"]["model"] for line in self.outcome.lines if line["type"] == "assistant"}
-        assert models == {model}, self.outcome.report
-
 
 RunClaude = Callable[..., Run]
 
 
 @pytest.fixture
 def run(claude: ClaudeCode, tmp_path: Path) -> RunClaude:
-    """Runs the client on a script for its main turns, and checks what holds for every run."""
+    """Runs the client on a script for its main turns."""
 
-    def run(*script: Reply, model: str = answers.MODEL, talkative: bool = False) -> Run:
-        (tmp_path / "proxy").mkdir()
-        with (
-            ChatUpstream(script, scripted=is_main_turn) as upstream,
-            Trioproxy(upstream.url, tmp_path / "proxy", CONFIG) as trioproxy,
-            Tap(trioproxy.url) as tap,
-        ):
-            outcome = run_claude(claude, tap.url, PROMPT, tmp_path, model=model, talkative=talkative)
-        assert upstream.refused == [], outcome.report
-        assert upstream.problems == tap.problems == [], outcome.report
-        log = [json.loads(line) for line in trioproxy.log if line.startswith("{")]
-        done = Run(tap.requests, upstream.requests, outcome, [line for line in log if "method" in line])
-        assert_told_nothing_of_claude([*upstream.requests, *upstream.asides])
-        assert_answered_here(done)
-        return done
+    def run(*script: Reply, **how: Any) -> Run:
+        return through_trioproxy(claude, ChatUpstream(script, scripted=is_main_turn), tmp_path, **how)
 
     return run
-
-
-def assert_told_nothing_of_claude(requests: list[Request]) -> None:
-    """Neither the line that no cache survives, nor the client's versions, betas and token."""
-    for request in requests:
-        assert BILLING not in request.body
-        assert request.target == PATH
-        assert request.header("authorization") == "Bearer sk-upstream"
-        assert [name for name, _ in request.headers if name.lower().startswith(("anthropic-", "x-"))] == []
-
-
-def assert_answered_here(run: Run) -> None:
-    """Whatever the client asks beside answers (a count, a probe, telemetry: by version) gets a 200.
-
-    The upstream has refused every request for anything but an answer, so the 200 is trioproxy's own.
-    """
-    asked = Counter((request.method, request.path) for request in run.sent if request.path != "/v1/messages")
-    answered = Counter((line["method"], line["path"]) for line in run.log if line.get("status") == 200)
-    # A client that ends may leave in the middle of its telemetry: only what it sent whole counts.
-    assert asked <= answered, run.log
 
 
 def test_answer(run: RunClaude) -> None:

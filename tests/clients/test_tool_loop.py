@@ -17,7 +17,11 @@ import trio
 
 from tests.peers import Line, proxy, upstream
 
-from . import answers
+from . import answers, anthropic_upstream, responses_upstream
+from .anthropic_upstream import MODELS, AnthropicUpstream, Step
+from .fake_router import FakeRouter
+from .responses_upstream import ResponsesUpstream, Voice, says
+from .wire import Answer, Request
 
 if TYPE_CHECKING:
     import anthropic
@@ -157,8 +161,11 @@ async def whole_chat(line: Line, text: str, calls: list[Wire]) -> None:
     await line.whole(json.dumps({"id": "c1", "model": "m", "choices": [choice], "usage": usage}).encode())
 
 
-def loop_of_anthropic(url: str, *, streamed: bool) -> tuple[anthropic.types.Message, anthropic.types.Message]:
+def loop_of_anthropic(
+    url: str, *, streamed: bool, **options: Any
+) -> tuple[anthropic.types.Message, anthropic.types.Message]:
     """A conversation as the SDK's documentation has it: the first turn's answer, and the last one's."""
+    asked: Any = {"model": MODEL, "max_tokens": 900} | options
     tools: Any = [{"name": name, "description": "A tool.", "input_schema": SCHEMA} for name in TOOLS]
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     turns: list[anthropic.types.Message] = []
@@ -171,10 +178,10 @@ def loop_of_anthropic(url: str, *, streamed: bool) -> tuple[anthropic.types.Mess
     ) as client:
         while not turns or turns[-1].stop_reason == "tool_use":
             if streamed:
-                with client.messages.stream(model=MODEL, max_tokens=900, tools=tools, messages=messages) as stream:
+                with client.messages.stream(**asked, tools=tools, messages=messages) as stream:
                     turns.append(stream.get_final_message())
             else:
-                turns.append(client.messages.create(model=MODEL, max_tokens=900, tools=tools, messages=messages))
+                turns.append(client.messages.create(**asked, tools=tools, messages=messages))
             calls = [block for block in turns[-1].content if block.type == "tool_use"]
             results = [run(call) for call in calls]
             messages.append({"role": "assistant", "content": turns[-1].content})
@@ -274,8 +281,9 @@ def events_of(index: int, block: Wire) -> list[bytes]:
     ]
 
 
-def loop_of_openai(url: str, *, streamed: bool) -> list[Any]:
+def loop_of_openai(url: str, *, streamed: bool, **options: Any) -> list[Any]:
     """A conversation as the SDK's documentation has it: the completions of its turns."""
+    asked: Any = {"model": MODEL} | options
     function = {"description": "A tool.", "parameters": SCHEMA, "strict": True}
     tools: Any = [{"type": "function", "function": function | {"name": name}} for name in TOOLS]
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
@@ -289,13 +297,13 @@ def loop_of_openai(url: str, *, streamed: bool) -> list[Any]:
     ) as client:
         while not turns or turns[-1].choices[0].finish_reason == "tool_calls":
             if streamed:
-                options: Any = {"include_usage": True}
+                counted: Any = {"include_usage": True}
                 with client.chat.completions.stream(
-                    model=MODEL, tools=tools, messages=messages, stream_options=options
+                    **asked, tools=tools, messages=messages, stream_options=counted
                 ) as stream:
                     turns.append(stream.get_final_completion())
             else:
-                turns.append(client.chat.completions.create(model=MODEL, tools=tools, messages=messages))
+                turns.append(client.chat.completions.create(**asked, tools=tools, messages=messages))
             message = turns[-1].choices[0].message
             messages.append(message)
             # The one that was asked for last is done first.
@@ -325,3 +333,206 @@ async def test_a_tool_loop_of_an_openai_client(streamed: bool) -> None:
     for turn in (first, last):
         assert turn.model == MODEL
         assert (turn.usage.prompt_tokens, turn.usage.completion_tokens, turn.usage.total_tokens) == (12, 9, 21)
+
+
+# ── a client of OpenAI's that speaks Responses ──────────────────────────────────────────────────────────────────────
+
+PICTURE = [
+    {"type": "input_text", "text": "A picture:"},
+    {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "auto"},
+]
+
+
+def loop_of_responses(
+    url: str, outputs: Sequence[Any], *, streamed: bool, names: Sequence[str] = TOOLS, **options: Any
+) -> list[Any]:
+    """A conversation as the SDK's documentation has it, without the provider's memory: the responses of its turns."""
+    function = {"type": "function", "description": "A tool.", "parameters": SCHEMA, "strict": True}
+    tools: Any = [function | {"name": name} for name in names]
+    body: Any = {"model": MODEL, "store": False, "include": ["reasoning.encrypted_content"], "tools": tools} | options
+    conversation: list[Any] = [{"role": "user", "content": QUESTION}]
+    turns: list[Any] = []
+    calls: list[Any] = []
+    with openai.OpenAI(
+        base_url=f"{url}/v1",
+        api_key="dummy",
+        max_retries=0,
+        timeout=SECONDS,
+        http_client=openai.DefaultHttpxClient(trust_env=False),  # without the proxies that the environment may name
+    ) as client:
+        while not turns or calls:
+            if streamed:
+                with client.responses.stream(**body, input=conversation) as stream:
+                    turns.append(stream.get_final_response())
+            else:
+                turns.append(client.responses.create(**body, input=conversation))
+            conversation += turns[-1].output
+            calls = [item for item in turns[-1].output if item.type == "function_call"]
+            for call in calls:
+                output = outputs[names.index(call.name)]
+                conversation.append({"type": "function_call_output", "call_id": call.call_id, "output": output})
+            conversation.append({"role": "user", "content": GO_ON})
+    return turns
+
+
+def assert_answered(
+    turns: Sequence[Any], ids: Sequence[str] | None, counted: tuple[int, int, int], names: Sequence[str] = TOOLS
+) -> None:
+    first, last = turns
+    message, *calls = [item for item in first.output if item.type != "reasoning"]
+    assert message.content[0].text == BEFORE
+    assert [(call.name, json.loads(call.arguments)) for call in calls] == list(zip(names, ARGUMENTS, strict=True))
+    assert ids is None or [call.call_id for call in calls] == list(ids)
+    assert last.output_text == FINAL
+    for turn in turns:
+        assert (turn.status, turn.model) == ("completed", MODEL)
+        usage = turn.usage
+        assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens) == counted
+        assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_a_tool_loop_of_a_responses_client_on_messages(streamed: bool) -> None:
+    checks = Checks()
+    async with between("anthropic", plays_messages, checks) as url:
+        loop = partial(loop_of_responses, url, ["A castle.", FAILURE], streamed=streamed)
+        turns = await trio.to_thread.run_sync(loop)
+    assert checks.made == MESSAGES_TURNS
+    assert_answered(turns, IDS, (12, 0, 9))
+
+
+@pytest.mark.parametrize("ids", [("call_1", "call_2"), ("functions.look:0", "functions.read:1")], ids=["usual", "kimi"])
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_a_tool_loop_of_a_responses_client_on_chat(streamed: bool, ids: tuple[str, str]) -> None:
+    checks = Checks()
+    async with between("openai-chat", partial(plays_chat, ids=ids), checks) as url:
+        loop = partial(loop_of_responses, url, [PICTURE, f"error: {FAILURE}"], streamed=streamed)
+        turns = await trio.to_thread.run_sync(loop)
+    assert checks.made == CHAT_TURNS
+    assert_answered(turns, ids, (10, 4, 5))
+
+
+@asynccontextmanager
+async def before(upstream: FakeRouter, dialect: str, more: str = "") -> AsyncIterator[str]:
+    """The address of a proxy before a strict upstream."""
+    with upstream:
+        table = f'[upstreams.up]\nurl = "{upstream.url}"\ndialect = "{dialect}"\n'
+        async with proxy(more + table) as port:
+            yield f"http://127.0.0.1:{port}"
+
+
+THOUGHTS = ["Zwei Dinge sind zu sehen. ", "Enough."]
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("model", MODELS)
+async def test_signed_thoughts_are_carried_by_a_responses_client(model: str, streamed: bool) -> None:
+    """In the encrypted content, which is all that such a client gives back of them: to the byte."""
+    calls = [anthropic_upstream.Call(name, arguments) for name, arguments in zip(TOOLS, ARGUMENTS, strict=True)]
+    first: Step = [anthropic_upstream.Think(THOUGHTS[0]), anthropic_upstream.Say(BEFORE), *calls]
+    last: Step = [anthropic_upstream.Think(THOUGHTS[1]), anthropic_upstream.Say(FINAL)]
+    upstream = AnthropicUpstream([first, last])
+    async with before(upstream, "anthropic") as url:
+        asked: Any = {"model": model, "reasoning": {"effort": "high", "summary": "auto"}}
+        loop = partial(loop_of_responses, url, ["A castle.", FAILURE], streamed=streamed, **asked)
+        turns = await trio.to_thread.run_sync(loop)
+    assert upstream.refused == upstream.problems == []
+    assert [(seen.thinking, len(seen.thoughts), seen.changed) for seen in upstream.seen] == [
+        (True, 0, ()),
+        (True, 1, ()),
+    ]
+    thought = turns[0].output[0]
+    assert (thought.type, [part.text for part in thought.summary]) == ("reasoning", [THOUGHTS[0]])
+    assert turns[1].output_text == FINAL
+
+
+# ── an upstream that speaks Responses ───────────────────────────────────────────────────────────────────────────────
+
+TURN = ["reasoning", "message", "function_call", "function_call", "function_call_output", "function_call_output"]
+
+
+def thinks_and_calls(voice: Voice, request: Request) -> Answer:
+    """By the names that the tools have here."""
+    names = [tool["name"] for tool in request.json["tools"]]
+    calls = [responses_upstream.Call(name, made) for name, made in zip(names, ARGUMENTS, strict=True)]
+    thought = responses_upstream.Think((THOUGHTS[0].strip(),))
+    return says(thought, responses_upstream.Say(BEFORE), *calls)(voice, request)
+
+
+PLAYS: list[responses_upstream.Play] = [
+    thinks_and_calls,
+    says(responses_upstream.Think(), responses_upstream.Say(FINAL)),
+]
+# The dialect's own names for what is asked for, and what the client's own SDK calls it.
+TO_RESPONSES = f'[models]\n"{MODEL}" = "{responses_upstream.MODEL}"\n\n'
+
+
+def assert_asked(upstream: ResponsesUpstream, *, strict: bool, picture: bool) -> None:
+    """The second request is as OpenAI has it: what was thought before what it led to, and results of every kind."""
+    assert upstream.refused == upstream.problems == []
+    first, second = (request.json for request in upstream.requests)
+    assert [tool["strict"] for tool in first["tools"]] == [strict, strict]
+    assert first["store"] is False
+    known = len(first["input"])
+    assert second["input"][:known] == first["input"]
+    thought, said, *rest = second["input"][known:]
+    assert [item.get("type", "message") for item in (thought, said, *rest)] == [*TURN, "message"]
+    assert said["content"][0]["text"].rstrip() == BEFORE.rstrip()
+    assert [json.loads(call["arguments"]) for call in rest[:2]] == ARGUMENTS
+    outputs = {item["call_id"]: item["output"] for item in rest[2:4]}
+    looked, failed = (outputs[call["call_id"]] for call in rest[:2])
+    assert FAILURE in failed
+    assert [part["type"] for part in looked] == ["input_text", "input_image"] if picture else looked == "A castle."
+    assert GO_ON in json.dumps(rest[-1])
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_sealed_thoughts_are_carried_by_an_anthropic_client(streamed: bool) -> None:
+    """In the signature of the block of thinking."""
+    upstream = ResponsesUpstream(PLAYS)
+    async with before(upstream, "openai-responses", TO_RESPONSES) as url:
+        asked = {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 4096}}
+        first, last = await trio.to_thread.run_sync(partial(loop_of_anthropic, url, streamed=streamed, **asked))
+    assert_asked(upstream, strict=False, picture=True)
+    thought, text, *calls = first.content
+    assert thought.type == "thinking"
+    assert thought.thinking == THOUGHTS[0].strip()
+    assert [call.name for call in calls if call.type == "tool_use"] == TOOLS
+    assert text.type == "text"
+    assert [block.text for block in last.content if block.type == "text"] == [FINAL]
+    assert (first.stop_reason, last.stop_reason) == ("tool_use", "end_turn")
+    for turn in (first, last):
+        usage = turn.usage
+        assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (7, 5, 9)  # H044
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_sealed_thoughts_are_kept_for_a_chat_client(streamed: bool) -> None:
+    """Which has no place for them: the proxy keeps them, and puts them back."""
+    upstream = ResponsesUpstream(PLAYS)
+    async with before(upstream, "openai-responses", TO_RESPONSES) as url:
+        loop = partial(loop_of_openai, url, streamed=streamed, reasoning_effort="high")
+        first, last = await trio.to_thread.run_sync(loop)
+    assert_asked(upstream, strict=True, picture=False)
+    message = first.choices[0].message
+    assert (message.content, message.reasoning_content) == (BEFORE, THOUGHTS[0].strip())
+    assert [call.function.name for call in message.tool_calls] == TOOLS
+    assert last.choices[0].message.content == FINAL
+    assert (first.choices[0].finish_reason, last.choices[0].finish_reason) == ("tool_calls", "stop")
+    for turn in (first, last):
+        assert (turn.usage.prompt_tokens, turn.usage.completion_tokens, turn.usage.total_tokens) == (12, 9, 21)
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_a_responses_client_on_its_own_dialect(streamed: bool) -> None:
+    """Its thoughts pass as they are, in both directions; names that are too long would be refused as they are."""
+    upstream = ResponsesUpstream(PLAYS)
+    names = ["look", "read"]
+    async with before(upstream, "openai-responses", TO_RESPONSES) as url:
+        asked: Any = {"reasoning": {"effort": "high", "summary": "auto"}, "names": names}
+        outputs = [PICTURE, f"error: {FAILURE}"]
+        turns = await trio.to_thread.run_sync(partial(loop_of_responses, url, outputs, streamed=streamed, **asked))
+    assert_asked(upstream, strict=True, picture=True)
+    assert_answered(turns, None, (12, 5, 9), names)
+    sent = upstream.requests[1].json["input"][1]
+    assert sent["encrypted_content"] == turns[0].output[0].encrypted_content

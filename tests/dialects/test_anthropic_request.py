@@ -16,7 +16,9 @@ from tests.corpus import BESIDE, cases
 from trioproxy.dialects.anthropic.abilities import abilities
 from trioproxy.dialects.anthropic.fit import fit
 from trioproxy.dialects.anthropic.request import read_request, write_request
+from trioproxy.dialects.carried import TAG, carried
 from trioproxy.dialects.openai_chat.read_request import read_request as read_chat
+from trioproxy.dialects.openai_responses.read_request import read_request as read_responses
 from trioproxy.dialects.target import Target
 from trioproxy.errors import ProxyError
 from trioproxy.items import Message, RedactedThinking, Request, Thinking, replace
@@ -478,6 +480,25 @@ def test_h085_sampling(model: str, said: dict[str, Any], kept: set[str]) -> None
     assert all(key in noted for key in said if key not in kept and key != "reasoning_effort")
 
 
+def test_what_is_said_between_a_call_and_its_result_is_said_before() -> None:
+    """OpenAI's models say it there; only Responses has a way to tell."""
+    items = [
+        {"type": "message", "role": "user", "content": "hi"},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "message", "role": "assistant", "content": "I look."},
+        {"type": "function_call_output", "call_id": "c", "output": "r"},
+    ]
+    request = read_responses(msgspec.json.encode({"model": "claude-sonnet-4-5", "input": items}))
+    body = judged(msgspec.json.decode(write_request(request, Target(), Ledger()).body))
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["text", "tool_use"]
+
+
+def test_a_hot_temperature_is_lowered_to_the_most_that_the_api_takes() -> None:
+    body, noted = chat(USER, model="claude-haiku-4-5", temperature=1.5)
+    assert body["temperature"] == 1
+    assert "temperature" in noted
+
+
 def test_h086_a_forced_tool_turns_thinking_off() -> None:
     body, noted = chat(USER, tools=[TOOL], tool_choice="required", reasoning_effort="high", model="claude-sonnet-4-6")
     assert "thinking" not in body
@@ -772,3 +793,78 @@ def test_a_changed_message_is_written_changed() -> None:
     request = replace(request, messages=(replace(request.messages[0], content="changed"),))
     body = msgspec.json.decode(write_request(request, Target(), Ledger()).body)
     assert body["messages"] == [{"role": "user", "content": "changed", "new": 1}]
+
+
+# ── thinking that a client carries ──────────────────────────────────────────────────────────────────────────────────
+
+MINE = {"type": "thinking", "thinking": "hm", "signature": "Ersz"}
+USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "r"}]}
+HERE = Target(provenance="here")
+
+
+def carrying(text: str, **fields: Any) -> Request:
+    """A request in the middle of a tool loop, whose thinking is signed with `text`."""
+    turn = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": text}, USE]}
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 4096, "messages": [USER, turn, RESULT], **fields}
+    return read_request(msgspec.json.encode(body))
+
+
+def turn_of(request: Request) -> list[dict[str, Any]]:
+    ledger = Ledger()
+    body = msgspec.json.decode(write_request(fit(request, HERE, ledger), HERE, ledger).body)
+    return next(message["content"] for message in body["messages"] if message["role"] == "assistant")
+
+
+def test_thinking_that_the_upstream_signed_itself_goes_back_as_it_was() -> None:
+    assert turn_of(carrying("Ersz")) == [MINE, USE]
+    assert turn_of(carrying(carried("anthropic", "here", MINE))) == [MINE, USE]
+
+
+@pytest.mark.parametrize("text", [carried("anthropic", "there", MINE), carried("openai-responses", "here", {}), TAG])
+def test_thinking_of_another_upstream_is_left_out(text: str) -> None:
+    """H075: the API would refuse the whole request."""
+    request = carrying(text, thinking={"type": "adaptive"})
+    ledger = Ledger()
+    kept = fit(request, HERE, ledger)
+    assert [type(block).__name__ for block in kept.messages[1].content] == ["ToolUse"]
+    assert str(ledger) == "messages[].content[].thinking (another upstream or model has thought it)"
+    assert kept.extra["thinking"] == {"type": "adaptive"}
+
+
+def test_a_turn_that_lost_its_thinking_goes_on_without() -> None:
+    """H074, H087: with a budget for thinking, it would have to begin with some."""
+    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    manual = {"type": "enabled", "budget_tokens": 2048}
+    kept = fit(carrying(TAG, thinking=manual, context_management=edits), HERE, Ledger())
+    assert "thinking" not in kept.extra
+    assert "context_management" not in kept.extra
+
+
+def test_h074_later_messages_of_a_turn_have_brought_what_they_thought_if_the_first_has() -> None:
+    """Without interleaving only the first one thinks, and only an API can tell that of a message with no thinking."""
+
+    def thinks(*turns: Any) -> bool:
+        manual = {"type": "enabled", "budget_tokens": 2048}
+        body = {"model": "claude-sonnet-4-5", "max_tokens": 4096, "thinking": manual, "messages": [USER, *turns]}
+        kept = fit(read_request(msgspec.json.encode(body)), HERE, Ledger())
+        return "thinking" in kept.extra
+
+    def turn(*signatures: str) -> dict[str, Any]:
+        thoughts = [{"type": "thinking", "thinking": "hm", "signature": each} for each in signatures]
+        return {"role": "assistant", "content": [*thoughts, USE]}
+
+    mine, theirs = carried("anthropic", "here", MINE), carried("anthropic", "there", MINE)
+    assert thinks(turn(mine), RESULT, turn(), RESULT)
+    assert thinks(turn(mine), RESULT, USER, turn(), RESULT)
+    assert not thinks(turn(mine), RESULT, turn(theirs), RESULT)
+    assert not thinks(turn(theirs), RESULT, turn(), RESULT)
+    assert not thinks(turn(), RESULT, turn(mine), RESULT)
+    assert not thinks(turn(mine), RESULT, {"role": "assistant", "content": "x"}, USER, turn(), RESULT)
+
+
+def test_a_message_of_foreign_thinking_alone_is_left_out() -> None:
+    turn = {"role": "assistant", "content": [{"type": "redacted_thinking", "data": TAG}]}
+    body = {"model": "m", "max_tokens": 9, "messages": [USER, turn, USER]}
+    kept = fit(read_request(msgspec.json.encode(body)), HERE, Ledger())
+    assert [message.role for message in kept.messages] == ["user", "user"]

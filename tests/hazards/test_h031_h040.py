@@ -1,4 +1,4 @@
-"""Hazards H031-H040d: reading server-sent events and HTTP, where one of the two speaks Chat Completions."""
+"""Hazards H031-H040d: reading server-sent events and HTTP, between two of different dialects."""
 
 import gzip
 import zlib
@@ -37,6 +37,7 @@ from tests.hazards.chat import (
     judge_chat,
     message_end,
     message_start,
+    read,
     says,
     streams,
     text_block,
@@ -47,13 +48,18 @@ from tests.hazards.chat import (
     written,
 )
 from tests.hazards.chat import message as answer_of
+from tests.hazards.responses import ASKS_R, RESPONSES, WHOLE_R, R, asked, for_anthropic, for_chat, for_responses
 from tests.peers import Line, ask, proxy, upstream
-from trioproxy import Batch, Seconds
-from trioproxy.items import Ping
+from tests.responses import begun, check, ended, event, frames, reasoning, response, text_part, wires
+from tests.responses import message as message_of
+from tests.responses import stream as stream_of
+from trioproxy import Batch, Exchange, Seconds
+from trioproxy.items import Ping, Unknown
 from trioproxy.stages.keepalive import Keepalive
 
 ANSWER = chat(thinks("hm"), says("né"), says("e 🙂"))
 CONTENT = [("thinking", "hm"), ("text", "née 🙂")]
+RESPONSE = stream_of(reasoning(0, "hm"), message_of(1, "né", "e 🙂"))
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -62,6 +68,9 @@ def test_h031_line_ends_and_comments(end: bytes) -> None:
     assert to_anthropic(body.replace(b"\n", end)).content == CONTENT
     body = answer_of(text_block(0, "a", "b")).replace(b"\n\n", b"\n\n: keep-alive\n\n")
     assert to_chat(body.replace(b"\n", end)).content == "ab"
+    assert for_responses(body.replace(b"\n", end), asked(A)).content == [("text", "ab")]
+    body = RESPONSE.replace(b"\n\n", b"\n\n: keep-alive\n\n")
+    assert for_anthropic(body.replace(b"\n", end)).content == CONTENT
 
 
 def test_h032_data_without_a_space() -> None:
@@ -69,6 +78,7 @@ def test_h032_data_without_a_space() -> None:
     got = to_anthropic(ANSWER.replace(b"data: ", b"data:"))
     assert got.usage["output_tokens"] == 7
     assert to_chat(answer_of(text_block(0, "a")).replace(b": ", b":")).content == "a"
+    assert for_anthropic(RESPONSE.replace(b": ", b":")).content == CONTENT
 
 
 def test_h033_lines_of_data_and_other_fields() -> None:
@@ -80,6 +90,10 @@ def test_h033_lines_of_data_and_other_fields() -> None:
     bare = b"\n\n".join(block.split(b"\n", 1)[-1] for block in answer_of(text_block(0, "a")).split(b"\n\n"))
     assert b"event:" not in bare
     assert to_chat(bare).content == "a"
+    # OpenRouter's Responses have no names either.
+    bare = b"\n\n".join(block.split(b"\n", 1)[-1] for block in RESPONSE.split(b"\n\n"))
+    assert b"event:" not in bare
+    assert for_anthropic(bare + DONE).content == CONTENT
 
 
 def test_h034_cut_anywhere() -> None:
@@ -99,21 +113,43 @@ def test_h034_cut_anywhere_towards_a_chat_client() -> None:
     assert Completion(expected).content == "née 🙂"
 
 
+@pytest.mark.parametrize(("client", "upstream_"), [(A, R), (C, R), (R, A), (R, C)])
+def test_h034_cut_anywhere_where_one_speaks_responses(client: str, upstream_: str) -> None:
+    body = {A: answer_of(text_block(0, "né", "e 🙂")), C: ANSWER, R: RESPONSE}[upstream_]
+
+    def exchange() -> Exchange:
+        return asked(upstream_) if client == R else between(client, upstream_)
+
+    expected = through(body, exchange()).body
+    assert "e 🙂".encode() in expected
+    assert through([body[n : n + 1] for n in range(len(body))], exchange()).body == expected
+
+
 def test_h035_large_events() -> None:
     big = "x" * (3 << 20)
     assert to_anthropic(chat(says(big))).content == [("text", big)]
     body = chat(says(big))
-    read = [body[at_ : at_ + (16 << 10)] for at_ in range(0, len(body), 16 << 10)]
-    assert to_anthropic(read).content == [("text", big)]
-    got = through(read, between(A, C, event_limit=1 << 20))
+    reads = [body[at_ : at_ + (16 << 10)] for at_ in range(0, len(body), 16 << 10)]
+    assert to_anthropic(reads).content == [("text", big)]
+    got = through(reads, between(A, C, event_limit=1 << 20))
     assert got.error.kind == "upstream"
     assert "1048576 bytes" in got.error.message
     assert b"message_stop" not in got.body
+    body = stream_of(message_of(0, big))
+    assert for_anthropic(body).content == [("text", big)]
+    assert for_responses(chat(says(big)), asked(C)).content == [("text", big)]
+    for got in (
+        through(body, between(A, R, event_limit=1 << 20)),
+        through(chat(*[says("x" * 9999)] * 200), asked(C, event_limit=1 << 20)),  # all of it is in the last event
+    ):
+        assert "1048576 bytes" in got.error.message
+        assert not any(end in got.body for end in (b"message_stop", b"response.completed"))
 
 
 async def test_h036_silence(autojump_clock: trio.testing.MockClock) -> None:
-    """A Chat Completions client hears a comment, an Anthropic one a ping, within 15 seconds of silence."""
-    for client, upstream_, heard in ((C, A, b": keepalive\n\n"), (A, C, b'event: ping\ndata: {"type":"ping"}\n\n')):
+    """OpenAI's clients hear a comment, an Anthropic one a ping, within 15 seconds of silence."""
+    comment, ping = b": keepalive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
+    for client, upstream_, heard in ((C, A, comment), (A, C, ping), (R, A, comment), (A, R, ping)):
         send, receive = trio.open_memory_channel[Batch](0)
         out, tail = trio.open_memory_channel[Batch](0)
         exchange = between(client, upstream_, started=trio.current_time())
@@ -126,6 +162,36 @@ async def test_h036_silence(autojump_clock: trio.testing.MockClock) -> None:
             send.close()
             out.close()
             nursery.cancel_scope.cancel()
+
+
+async def test_h036_what_a_client_does_not_hear_is_silence(autojump_clock: trio.testing.MockClock) -> None:
+    """An upstream's own signs of life, which mean nothing in the client's dialect, and its tools at work."""
+    unheard = frames(
+        *begun()[1:],
+        {"type": "keepalive"},
+        {"type": "response.code_interpreter_call_code.delta", "output_index": 0, "item_id": "ci_1", "delta": "x"},
+    )
+    for body, upstream_ in ((unheard, R), (b": OPENROUTER PROCESSING\n\n", C)):
+        exchange = between(A, upstream_, started=trio.current_time())
+        events = [each for each in read(body, exchange) if isinstance(each, Unknown)]
+        assert events
+        send, receive = trio.open_memory_channel[Batch](0)
+        out, tail = trio.open_memory_channel[Batch](0)
+        heard = b""
+
+        async def talks(send: Any = send, events: Any = events) -> None:
+            while True:
+                await trio.sleep(2)
+                await send.send(events)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Keepalive().run, exchange, receive, out)
+            nursery.start_soon(talks)
+            with trio.fail_after(15):
+                while not heard:
+                    heard = written(await tail.receive(), exchange).body
+            nursery.cancel_scope.cancel()
+        assert heard == b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
 def test_h036_the_default_of_keepalive_is_soon_enough() -> None:
@@ -143,6 +209,27 @@ def test_h037_ping_does_not_take_the_place_of_the_role() -> None:
     got = through(message_start() + ping + text_block(0, "a") + ping + message_end(), between(C, A))
     assert got.body.count(b": keepalive\n\n") == 2  # the upstream's pings keep the line to the client alive
     assert Completion(got.body).content == "a"
+
+
+def test_h037_ping_does_not_begin_a_response() -> None:
+    """A Responses client hears comments, too: an event `keepalive` is not for everybody, and has no number here."""
+    events: list[Any] = [Ping(), *message("a")]
+    events.insert(3, Ping())
+    got = written(events, asked(A))
+    assert got.body.startswith(b": keepalive\n\nevent: response.created\n")
+    assert got.body.count(b": keepalive\n\n") == 2
+    assert check(got.body)["output"][0]["content"][0]["text"] == "a"
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n'
+    got = through(ping + message_start() + ping + text_block(0, "a") + ping + message_end(), asked(A))
+    assert got.body.count(b": keepalive\n\n") == 3
+
+
+def test_h037_openais_own_keepalive_passes_to_its_own_clients_alone() -> None:
+    body = frames(*begun(), {"type": "keepalive"}, *message_of(0, "a"), ended())
+    same = through(body, asked(R, model="", upstream_model=""))
+    assert (same.body, same.errors) == (body, [])
+    assert for_anthropic(body).content == [("text", "a")]
+    assert for_chat(body).content == "a"
 
 
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,13 +273,13 @@ async def test_h038_compressed_whole_bodies(status: int) -> None:
     assert wire["content"] == [{"type": "text", "text": "a"}] if status == 200 else wire["error"]["message"]
 
 
-@pytest.mark.parametrize(("path", "asked"), [("/v1/messages", WHOLE_A), (CHAT, WHOLE_C)])
-async def test_h039_compressed_requests(path: str, asked: bytes) -> None:
+@pytest.mark.parametrize(("path", "body"), [("/v1/messages", WHOLE_A), (CHAT, WHOLE_C), (RESPONSES, WHOLE_R)])
+async def test_h039_compressed_requests(path: str, body: bytes) -> None:
     headers = ("content-encoding: gzip", "content-type: application/json")
     other, answer = (C, completion({"content": "a"})) if path != CHAT else (A, answer_of(text_block(0, "a")))
     kind = "application/json" if other == C else "text/event-stream"
     async with upstream(gives(answer, kind)) as up, proxy(at(up.toml(), other)) as port:
-        got = await ask(port, gzip.compress(asked), path=path, headers=headers)
+        got = await ask(port, gzip.compress(body), path=path, headers=headers)
     assert got.status == 200
     assert up.requests[0].header("content-encoding") is None
     assert msgspec.json.decode(up.requests[0].body)["messages"]
@@ -208,10 +295,13 @@ async def test_h039_a_bomb_is_refused() -> None:
     assert up.requests == []
 
 
-async def test_h040_framing_and_private_headers_are_made_anew() -> None:
+@pytest.mark.parametrize(
+    ("dialect", "answer", "path"), [(C, ANSWER, "/v1/chat/completions"), (R, RESPONSE, "/v1/responses")]
+)
+async def test_h040_framing_and_private_headers_are_made_anew(dialect: str, answer: bytes, path: str) -> None:
     async def script(line: Line) -> None:
         await line.head("text/event-stream", 200, "connection: x-hop", "x-hop: 1", "cf-ray: 1", "etag: x", "x-more: 1")
-        await line.chunk(ANSWER)
+        await line.chunk(answer)
         await line.end()
 
     sent = (
@@ -224,18 +314,29 @@ async def test_h040_framing_and_private_headers_are_made_anew() -> None:
         "anthropic-dangerous-direct-browser-access: true",
         "cookie: a=b",
     )
-    async with upstream(script) as up, proxy(at(up.toml())) as port:
+    async with upstream(script) as up, proxy(at(up.toml(), dialect)) as port:
         got = await ask(port, ASKS_A, headers=sent, path="/v1/messages?beta=true")
     assert Message(got.body).content == CONTENT
     assert "content-length" not in got.headers
     assert not got.headers.keys() & {"x-hop", "cf-ray", "etag", "x-more"}
-    [asked] = up.requests
-    assert asked.target == "/v1/chat/completions"
-    names = [name for name, _ in asked.headers]
+    [made] = up.requests
+    assert made.target == path
+    names = [name for name, _ in made.headers]
     assert len(names) == len(set(names))
     assert set(names) <= {"host", "content-type", "accept", "accept-encoding", "authorization", "content-length"}
-    assert asked.header("host") == f"127.0.0.1:{up.port}"
-    assert asked.header("content-length") == str(len(asked.body))
+    assert made.header("host") == f"127.0.0.1:{up.port}"
+    assert made.header("content-length") == str(len(made.body))
+
+
+async def test_h040_what_codex_says_of_itself_is_for_no_upstream_of_another_dialect() -> None:
+    codex = ("originator: codex_exec", "session-id: s", "x-codex-turn-metadata: {}", "openai-beta: responses=x")
+    async with upstream(streams(answer_of(text_block(0, "a")))) as up, proxy(up.toml()) as port:
+        got = await ask(port, ASKS_R, path=RESPONSES, headers=(*codex, *OPENAI))
+    assert check(got.body)["status"] == "completed"
+    [made] = up.requests
+    assert made.target == "/v1/messages"
+    assert not {name for name, _ in made.headers} & {"originator", "session-id", "x-codex-turn-metadata", "openai-beta"}
+    assert made.header("anthropic-version")
 
 
 async def test_h040_no_token_is_no_header() -> None:
@@ -248,6 +349,7 @@ async def test_h040_no_token_is_no_header() -> None:
 @pytest.mark.parametrize("done", [b"data:[DONE]\n\n", b"data:  [DONE] \n\n", b"data: [DONE]\n", b""])
 def test_h040b_done_in_its_forms(done: bytes) -> None:
     assert to_anthropic(b"\xef\xbb\xbf" + chat(says("a"), done=False) + done).content == [("text", "a")]
+    assert for_anthropic(b"\xef\xbb\xbf" + stream_of(message_of(0, "a")) + done).content == [("text", "a")]
 
 
 @pytest.mark.parametrize("odd", [b"null", b"{}", b" ", b"ok", b"1", b"[]", b'"x"', b'{"id":"x"}', b'{"choices":null}'])
@@ -258,6 +360,10 @@ def test_h040b_data_that_says_nothing(odd: bytes) -> None:
     # Between the two ends of one dialect it passes as it came.
     same = through(body, between(C, C, usage_wanted=True, model="", upstream_model=""))
     assert (same.body, same.errors) == (body, [])
+    body = frame + RESPONSE.replace(b"event: ", frame + b"event: ")
+    assert for_anthropic(body).content == CONTENT
+    same = through(body, asked(R, model="", upstream_model=""))
+    assert (same.body, same.errors) == (body, [])
 
 
 @pytest.mark.parametrize("broken", [b'{"id":"c","choices":[{"index":0,"delta":{"content":"a', b'{"id":"c",\n"choices"'])
@@ -267,6 +373,16 @@ def test_h040c_a_broken_piece_is_an_error_and_never_left_out(broken: bytes, clie
     got = through(body + chunk({}, "stop") + DONE, between(client, C))
     assert got.errors
     assert got.errors[0].kind == "upstream"
+
+
+@pytest.mark.parametrize("client", [A, C, R])
+def test_h040c_a_broken_event_is_an_error_and_never_left_out(client: str) -> None:
+    whole = RESPONSE.split(b"\n\n")
+    place = next(number for number, each in enumerate(whole) if b"output_text.delta" in each)
+    for broken in (whole[place][:-20] + b" " * 20, whole[place].replace(b',"delta"', b',\n"delta"')):
+        got = through(b"\n\n".join([*whole[:place], broken, *whole[place + 1 :]]), between(client, R))
+        assert got.error.kind == "upstream"
+        assert not any(end in got.body for end in (b"message_stop", b"[DONE]", b"response.completed"))
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
@@ -300,6 +416,46 @@ async def test_h040d_both_towards_a_chat_client() -> None:
     async with upstream(streams(body)) as up, proxy(up.toml()) as port:
         got = await ask(port, WHOLE_C, path=CHAT, headers=OPENAI)
     assert msgspec.json.decode(got.body)["choices"][0]["message"]["content"] == "a"
+
+
+BODY = response("completed", *(each["item"] for each in wires(RESPONSE) if each["type"].endswith("item.done")))
+
+
+async def test_h040d_both_of_a_responses_upstream() -> None:
+    async with upstream(gives(msgspec.json.encode(BODY))) as up, proxy(at(up.toml(), R)) as port:
+        got = await ask(port, ASKS_A, headers=CLAUDE)
+        chatted = await ask(port, ASKS_C, path=CHAT, headers=OPENAI)
+        own = await ask(port, ASKS_R, path=RESPONSES, headers=OPENAI)
+    assert Message(got.body).content == CONTENT
+    assert Completion(chatted.body).content == "née 🙂"
+    assert check(own.body)["output"][1]["content"] == [text_part("née 🙂")]
+    async with upstream(streams(RESPONSE)) as up, proxy(at(up.toml(), R)) as port:
+        got = await ask(port, WHOLE_A, headers=CLAUDE)
+        chatted = await ask(port, WHOLE_C, path=CHAT, headers=OPENAI)
+        own = await ask(port, WHOLE_R, path=RESPONSES, headers=OPENAI)
+    assert [each.get("text") or each.get("thinking") for each in msgspec.json.decode(got.body)["content"]] == [
+        "hm",
+        "née 🙂",
+    ]
+    assert msgspec.json.decode(chatted.body)["choices"][0]["message"]["content"] == "née 🙂"
+    assert msgspec.json.decode(own.body)["output"] == BODY["output"]
+
+
+@pytest.mark.parametrize("dialect", [A, C])
+async def test_h040d_both_towards_a_responses_client(dialect: str) -> None:
+    wire = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
+    message_ = msgspec.json.encode({**wire, "content": [{"type": "text", "text": "a"}], "usage": {}})
+    whole, stream = (
+        (message_, answer_of(text_block(0, "a"))) if dialect == A else (completion({"content": "a"}), chat(says("a")))
+    )
+    async with upstream(gives(whole)) as up, proxy(at(up.toml(), dialect)) as port:
+        got = await ask(port, ASKS_R, path=RESPONSES, headers=OPENAI)
+    assert got.headers["content-type"].startswith("text/event-stream")
+    assert check(got.body)["output"][0]["content"] == [text_part("a")]
+    async with upstream(streams(stream)) as up, proxy(at(up.toml(), dialect)) as port:
+        got = await ask(port, WHOLE_R, path=RESPONSES, headers=OPENAI)
+    assert got.headers["content-type"] == "application/json"
+    assert msgspec.json.decode(got.body)["output"][0]["content"] == [text_part("a")]
 
 
 @pytest.mark.parametrize("client", [A, C])

@@ -1,4 +1,4 @@
-"""Hazards H041-H050: token counts between the two dialects."""
+"""Hazards H041-H050: token counts between two dialects."""
 
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.hazards.chat import (
     gives,
     message_end,
     message_start,
+    read,
     says,
     streams,
     text_block,
@@ -36,7 +37,12 @@ from tests.hazards.chat import (
     to_chat,
 )
 from tests.hazards.chat import message as answer_of
+from tests.hazards.responses import ASKS_R, RESPONSES, R, asked, for_anthropic, for_chat, for_responses
 from tests.peers import ask, proxy, upstream
+from tests.responses import Wire, begun, check, ended, frames
+from tests.responses import message as message_of
+from tests.responses import stream as stream_of
+from trioproxy.items import Error, MessageDelta, Usage
 
 
 async def test_h041_usage_is_asked_for() -> None:
@@ -44,6 +50,17 @@ async def test_h041_usage_is_asked_for() -> None:
         got = await ask(port, ASKS_A, headers=CLAUDE)
     assert msgspec.json.decode(up.requests[0].body)["stream_options"] == {"include_usage": True}
     assert Message(got.body).usage["output_tokens"] == 7
+
+
+async def test_h041_usage_is_asked_for_where_the_upstream_wants_to_be_asked() -> None:
+    async with upstream(streams(chat(says("a")))) as up, proxy(at(up.toml())) as port:
+        got = await ask(port, ASKS_R, path=RESPONSES, headers=OPENAI)
+    assert msgspec.json.decode(up.requests[0].body)["stream_options"] == {"include_usage": True}
+    assert check(got.body)["usage"]["output_tokens"] == 7
+    async with upstream(streams(stream_of(message_of(0, "a")))) as up, proxy(at(up.toml(), R)) as port:
+        got = await ask(port, ASKS_A, headers=CLAUDE)
+    assert "stream_options" not in msgspec.json.decode(up.requests[0].body)
+    assert Message(got.body).usage["output_tokens"] == 5
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -197,3 +214,149 @@ async def test_h041_h042_between_two_that_speak_chat_nothing_is_added() -> None:
     async with upstream(gives(whole)) as up, proxy(at(up.toml())) as port:
         got = await ask(port, ASKS_C.replace(b'"stream":true,', b""), path=CHAT, headers=OPENAI)
     assert got.body == whole
+
+
+# ── where one of the two speaks Responses ───────────────────────────────────────────────────────────────────────────
+
+
+def counts(input: int, output: int, **details: int) -> Wire:
+    """A usage object as OpenAI's API has it."""
+    reasoning = details.pop("reasoning_tokens", 0)
+    return {
+        "input_tokens": input,
+        "input_tokens_details": {"cached_tokens": 0} | details,
+        "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": reasoning},
+        "total_tokens": input + output,
+    }
+
+
+def told(usage: Any, status: str = "completed", **more: Any) -> bytes:
+    """An answer that ends with this usage, and began with other ones."""
+    zeros, null = begun(usage=counts(0, 0))[0], begun()[1]
+    return frames(zeros, null, *message_of(0, "a"), ended(status=status, usage=usage, **more))
+
+
+@pytest.mark.parametrize(("cached", "written", "input"), [(0, 0, 100), (80, 0, 20), (20, 30, 50), (0, 30, 70)])
+def test_h043_h044_h045_what_a_response_counts(cached: int, written: int, input: int) -> None:
+    body = told(counts(100, 5, cached_tokens=cached, cache_write_tokens=written))
+    for got in (
+        for_anthropic(body).usage,
+        msgspec.json.decode(through(body, between(A, R, stream=False)).body)["usage"],
+    ):
+        assert (got["input_tokens"], got["output_tokens"]) == (input, 5)
+        assert got.get("cache_read_input_tokens", 0) == cached
+        assert got.get("cache_creation_input_tokens", 0) == written
+    usage = for_chat(body).usage
+    assert usage is not None
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (100, 5, 105)
+    assert usage["prompt_tokens_details"]["cached_tokens"] == cached
+
+
+def test_h044_a_response_that_counts_more_cached_than_asked() -> None:
+    assert for_anthropic(told(counts(10, 5, cached_tokens=80))).usage["input_tokens"] == 0
+
+
+def test_h044_h045_the_whole_prompt_for_a_responses_client() -> None:
+    start = message_start(input_tokens=10, output_tokens=1, cache_read_input_tokens=80, cache_creation_input_tokens=7)
+    got = for_responses(start + text_block(0, "a") + message_end(), asked(A)).response["usage"]
+    assert got == {
+        "input_tokens": 97,
+        "input_tokens_details": {"cached_tokens": 80, "cache_write_tokens": 7},
+        "output_tokens": 5,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 102,
+    }
+    usage = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 80}}
+    got = for_responses(chat(says("a"), usage=usage), asked(C)).response["usage"]
+    assert (got["input_tokens"], got["input_tokens_details"]["cached_tokens"]) == (100, 80)
+
+
+def test_h046_what_anthropic_counts_is_cumulative() -> None:
+    start = message_start(input_tokens=10, output_tokens=3, cache_read_input_tokens=4)
+    for last, expected in (
+        ({"output_tokens": 9}, (14, 9)),
+        ({"input_tokens": 0, "output_tokens": 9, "cache_read_input_tokens": 0}, (14, 9)),
+        ({"input_tokens": 12, "output_tokens": 9}, (16, 9)),
+        ({"output_tokens": 0}, (14, 3)),
+    ):
+        got = for_responses(start + text_block(0, "a") + message_end(**last), asked(A)).response["usage"]
+        assert (got["input_tokens"], got["output_tokens"]) == expected
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"total_tokens": 3}, "odd", {"input_tokens": None}])
+def test_h047_usage_is_always_there_though_a_response_has_none(usage: Any) -> None:
+    got = for_anthropic(told(usage))
+    assert type(got.start["usage"]["input_tokens"]) is int
+    assert type(got.usage["output_tokens"]) is int
+    folded = msgspec.json.decode(through(told(usage), between(A, R, stream=False)).body)
+    assert {type(folded["usage"][key]) for key in ("input_tokens", "output_tokens")} == {int}
+    assert for_chat(told(usage)).content == "a"
+
+
+@pytest.mark.parametrize("usage", [None, {}, "odd"])
+def test_h047_usage_is_always_there_for_a_responses_client(usage: Any) -> None:
+    body = chunk(ROLE) + chunk(says("a")) + chunk({}, "stop") + data({"choices": [], "usage": usage}) + DONE
+    assert for_responses(body, asked(C)).response["usage"] == counts(0, 0, cache_write_tokens=0)
+    start = event(
+        {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "m"}}
+    )
+    end = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}) + event({"type": "message_stop"})
+    got = for_responses(start + text_block(0, "a") + end, asked(A)).response["usage"]
+    assert got == counts(0, 0, cache_write_tokens=0)
+
+
+async def test_h048_message_start_says_how_long_a_request_to_responses_is() -> None:
+    words = " ".join(["many words of a long request"] * 400)
+    body = msgspec.json.encode({**msgspec.json.decode(ASKS_A), "messages": [{"role": "user", "content": words}]})
+    async with upstream(streams(told(counts(3000, 5)))) as up, proxy(at(up.toml(), R)) as port:
+        got = Message((await ask(port, body, headers=CLAUDE)).body)
+    assert 1200 < got.start["usage"]["input_tokens"] < 5000
+    assert got.usage["input_tokens"] == 3000  # and message_delta says it exactly
+
+
+def test_h049_reasoning_tokens_of_a_response() -> None:
+    body = told(counts(10, 50, reasoning_tokens=30))
+    got = for_anthropic(body).usage
+    assert (got["output_tokens"], got["output_tokens_details"]) == (50, {"thinking_tokens": 30})
+    usage = for_chat(body).usage
+    assert usage is not None
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == 30
+    # xAI counts them beside the output, and not in it.
+    beside = counts(10, 20, reasoning_tokens=30) | {"total_tokens": 60}
+    assert for_anthropic(told(beside)).usage["output_tokens"] == 50
+
+
+def test_h049_reasoning_tokens_for_a_responses_client() -> None:
+    end = message_end(output_tokens=50, output_tokens_details={"thinking_tokens": 30})
+    for body, upstream_, tokens in (
+        (message_start() + text_block(0, "a") + end, A, 30),
+        (answer_of(text_block(0, "a")), A, 0),
+        (
+            chat(
+                says("a"),
+                usage={
+                    "prompt_tokens": 10,
+                    "completion_tokens": 50,
+                    "completion_tokens_details": {"reasoning_tokens": 30},
+                },
+            ),
+            C,
+            30,
+        ),
+    ):
+        usage = for_responses(body, asked(upstream_)).response["usage"]
+        assert usage["output_tokens_details"] == {"reasoning_tokens": tokens}
+
+
+@pytest.mark.parametrize("usage", [counts(10, 50), None])
+def test_h050_usage_of_every_end(usage: Any) -> None:
+    cut = told(usage, "incomplete", incomplete_details={"reason": "max_output_tokens"})
+    got = for_anthropic(cut)
+    assert (got.stop_reason, got.usage["output_tokens"]) == ("max_tokens", 50 if usage else 0)
+    failed = told(usage, "failed", error={"code": "server_error", "message": "boom"})
+    events = read(failed, between(A, R))
+    counted = [each.usage for each in events if isinstance(each, MessageDelta)]
+    assert counted == ([Usage(10, 50, None, 0)] if usage else [])  # what has failed has cost, too
+    assert [each.message for each in events if isinstance(each, Error)] == ["boom"]
+    assert through(failed, between(A, R)).error.message == "boom"

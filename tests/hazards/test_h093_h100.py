@@ -1,4 +1,4 @@
-"""Hazards H093-H100: writing chunks for a Chat Completions client, from an Anthropic upstream."""
+"""Hazards H093-H100: writing chunks for a Chat Completions client, from an Anthropic or a Responses upstream."""
 
 from typing import Any
 
@@ -34,7 +34,10 @@ from tests.hazards.chat import (
     tool_block,
     written,
 )
+from tests.hazards.responses import R, for_chat, reaches
 from tests.peers import ask, proxy, upstream
+from tests.responses import begun, call, ended, frames, reasoning, search, stream, wires
+from tests.responses import message as message_of
 from trioproxy.items import BlockStart, BlockStop, MessageDelta, MessageStart, MessageStop, Text, TextDelta, replace
 
 THINKING = block(
@@ -277,3 +280,117 @@ def test_h026_h096_an_answer_that_breaks_off_has_no_end() -> None:
         assert not any(choice["finish_reason"] for each in chunks for choice in each["choices"])
         assert b"[DONE]" not in got.body
     assert to_chat(message_start() + text_block(0, "a") + message_end()).finish == "stop"
+
+
+# ── from a Responses upstream ───────────────────────────────────────────────────────────────────────────────────────
+
+RICH = stream(
+    reasoning(0, "hm"),
+    call(1, '{"p":', "1}", id="fc_a", call_id="a"),
+    message_of(2, "x", "y"),
+    call(3, "{}", id="fc_b", call_id="b", name="now"),
+)
+
+
+@pytest.mark.parametrize("body", [RICH, stream(message_of(0, "a")), stream(call(0, "{}")), stream(), frames(ended())])
+def test_h093_h095_chunks_of_a_response_have_the_form_of_all_others(body: bytes) -> None:
+    chunks = for_chat(body).chunks
+    roles = [choice["delta"].get("role") for each in chunks for choice in each["choices"]]
+    assert roles[0] == "assistant"
+    assert not any(roles[1:])
+    *_, finish, usage = chunks
+    assert finish["choices"][0]["delta"] == {}
+    assert usage["choices"] == []
+    assert len({(each["id"], each["created"]) for each in chunks}) == 1
+    assert chunks[0]["created"] == 1600000000  # when the client asked
+
+
+def test_h094_a_running_index_for_each_call_of_a_response() -> None:
+    got = for_chat(RICH)
+    assert got.called == [("a", "read", {"p": 1}), ("b", "now", {})]
+    pieces = [piece for each in got.chunks for ch in each["choices"] for piece in ch["delta"].get("tool_calls", ())]
+    assert sorted({piece["index"] for piece in pieces}) == [0, 1]
+    assert (got.content, got.reasoning, got.finish) == ("xy", "hm", "tool_calls")
+
+
+def test_h096_done_ends_the_chunks_of_a_response() -> None:
+    assert through(RICH, between(C, R)).body.endswith(b"\n\ndata: [DONE]\n\n")
+    # OpenRouter ends its Responses so, too; a Responses client gets it only if it is the upstream's own.
+    assert through(RICH + b"data: [DONE]\n\n", between(C, R)).body.count(b"[DONE]") == 1
+    assert b"[DONE]" not in through(RICH + b"data: [DONE]\n\n", between(A, R)).body
+    assert b"[DONE]" not in through(chat(says("a")), between(R, C)).body
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "finish"),
+    [
+        ("completed", None, "stop"),
+        ("incomplete", "max_output_tokens", "length"),
+        ("incomplete", "content_filter", "content_filter"),
+        ("incomplete", "something_new", "length"),
+    ],
+)
+def test_h098_how_a_response_ended(status: str, reason: str | None, finish: str) -> None:
+    body = stream(message_of(0, "a"), status=status, incomplete_details={"reason": reason} if reason else None)
+    assert for_chat(body).finish == finish
+    folded = through(body, between(C, R, stream=False)).body
+    assert msgspec.json.decode(folded)["choices"][0]["finish_reason"] == finish
+
+
+def test_h099_citations_of_a_response() -> None:
+    cited = {
+        "type": "url_citation",
+        "url": "https://example.org/",
+        "title": "Example",
+        "start_index": 0,
+        "end_index": 5,
+    }
+    other = {"type": "file_citation", "file_id": "file_1", "index": 0}
+    wires_ = message_of(1, "found")
+    at_ = {key: wires_[2][key] for key in ("output_index", "item_id", "content_index")}
+    added = [
+        {"type": "response.output_text.annotation.added", **at_, "annotation_index": number, "annotation": each}
+        for number, each in enumerate((cited, other))
+    ]
+    wires_[-1]["item"]["content"][0]["annotations"] = wires_[-2]["part"]["annotations"] = [cited, other]
+    body = frames(*begun(), *search(0), *wires_[:3], *added, *wires_[3:], ended())
+    exchange = between(C, R)
+    got = Completion(through(body, exchange).body)
+    assert (got.calls, got.content, got.finish) == ([], "found", "stop")
+    assert [each["url_citation"]["url"] for each in got.annotations] == ["https://example.org/"]
+    lost = exchange.ledger.header().decode()
+    assert "web_search_call" in lost
+    assert "annotations" in lost
+
+
+async def test_h100_what_only_one_of_openais_two_dialects_can_say_is_named() -> None:
+    got = await reaches(R, C, {key: value for key, value in ALL.items() if key != "model"})
+    assert got.status == 200
+    for name in ("n", "logprobs", "logit_bias", "seed", "store", "frequency_penalty", "presence_penalty"):
+        assert name in {
+            each.strip().partition(" ")[0].partition("=")[0] for each in got.lost.replace(";", ",").split(",")
+        }
+    assert got.body["store"] is False  # the whole conversation is in each request
+    assert got.body.keys() <= {"model", "store", "input", "safety_identifier", "user", "metadata"}
+    only = {"truncation": "auto", "include": ["message.output_text.logprobs"], "prompt_cache_retention": "24h"}
+    got = await reaches(C, R, {"input": "hi", **only, "text": {"verbosity": "low"}, "parallel_tool_calls": True})
+    assert got.status == 200
+    assert all(name in got.lost for name in ("truncation", "include", "prompt_cache_retention", "text.verbosity"))
+
+
+@pytest.mark.parametrize("cut", [message_of(0, "a")[:3], call(0, '{"p":', "1}")[:2], []])
+def test_h026_h096_a_response_that_breaks_off_has_no_end(cut: list[Any]) -> None:
+    failed = ended(status="failed", error={"code": "server_error", "message": "x"})
+    for end in ([], [{"type": "error", "message": "x", "code": None}], [failed]):
+        got = through(frames(*begun(), *cut, *end), between(C, R))
+        assert got.errors
+        chunks = judge_chat(got.body, whole=False)
+        assert not any(choice["finish_reason"] for each in chunks for choice in each["choices"])
+        assert b"[DONE]" not in got.body
+
+
+async def test_h100_between_two_that_speak_responses_nothing_is_lost() -> None:
+    body = {"input": [{"role": "user", "content": "hi"}], "store": True, "odd": {"x": 1.0}, "truncation": "auto"}
+    got = await reaches(R, R, body)
+    assert (got.body, got.lost) == ({"model": "m", **body}, "")
+    assert wires(RICH)[-1]["type"] == "response.completed"

@@ -2,7 +2,8 @@ from trioproxy import Stage
 from trioproxy.registry import built_in, options
 from trioproxy.stages import BUILT_IN
 
-TOGETHER = {"remember-thinking": "replay-thinking"}  # the two halves of one thing: what one writes, the other reads
+# The two halves of one thing: what one writes, the other reads.
+TOGETHER = {f"remember-{what}": f"replay-{what}" for what in ("thinking", "responses")}
 
 
 def test_names_match_files_and_classes() -> None:

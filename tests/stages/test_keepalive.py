@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.anthropic import STREAM
 from trioproxy import Batch, Exchange, Seconds
-from trioproxy.items import Ping, TextDelta
+from trioproxy.items import Ping, TextDelta, Unknown
 from trioproxy.stages.keepalive import Keepalive
 from trioproxy.testing import check_stage
 
@@ -51,6 +51,23 @@ async def test_silence_counts_from_the_last_item(autojump_clock: trio.testing.Mo
         assert await tail.receive() == [Ping()]
         assert trio.current_time() - last == pytest.approx(10)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_said_to_clients_of_another_dialect_alone_breaks_no_silence(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A comment of the upstream's, or its own tools at work: it leaves only for a client of the same dialect."""
+    for dialect, spoken in (("openai-chat", [Ping()]), ("anthropic", [Unknown("", b"")])):
+        async with trio.open_nursery() as nursery:
+            send, tail = await run(nursery, replace(STREAM, upstream_dialect=dialect))
+            for _ in range(3):
+                await trio.sleep(3)
+                await send.send([Unknown("", b"")])
+                await tail.receive()
+            await trio.sleep(3)
+            nursery.start_soon(send.send, [Unknown("", b"")])
+            assert await tail.receive() == spoken
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_slow_client_loses_nothing_and_gets_no_ping(autojump_clock: trio.testing.MockClock) -> None:

@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_REQUEST", "DEFAULT_RESPONSE", "Chain", "Chains", "Stages", "
 DEFAULT_REQUEST: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("replay-thinking",),
     "openai-chat": ("billing-nonce",),
+    "openai-responses": ("billing-nonce", "replay-thinking"),
 }
 DEFAULT_RESPONSE = ("deframe", "parse", "signature-filter", "remember-thinking", "keepalive", "translate", "reframe")
 

@@ -23,11 +23,7 @@ __all__ = ["SMALLEST", "TARGET", "TIMEOUTS", "read_upstreams"]
 
 TIMEOUTS = {"connect-timeout": "connect", "first-byte-timeout": "first_byte", "idle-timeout": "between_bytes"}
 """What the file calls the fields of `Timeouts`."""
-TARGET = {
-    field.name.replace("_", "-"): field.name
-    for field in msgspec.structs.fields(Target)
-    if field.name not in ("host", "session")
-}
+TARGET = {field.name.replace("_", "-"): field.name for field in msgspec.structs.fields(Target) if field.default is None}
 """What the file calls the fields of `Target` that it can say."""
 
 # Each field's type without None, which is what no key means.
@@ -35,8 +31,9 @@ _KINDS: dict[str, Any] = {
     field.name: get_args(field.type)[0] for field in msgspec.structs.fields(Target) if field.name in TARGET.values()
 }
 _KINDS["max_tokens"] = Annotated[int, msgspec.Meta(ge=1)]
-# What one dialect only has.
-_SPOKEN_IN = {"version": "anthropic", "reasoning": "openai-chat", "effort": "openai-chat", "cache-key": "openai-chat"}
+# What not every dialect has.
+_OPENAI = ("openai-chat", "openai-responses")
+_SPOKEN_IN = {"version": ("anthropic",), "reasoning": _OPENAI, "effort": _OPENAI, "cache-key": _OPENAI}
 
 _PACKAGE = Path(__file__).parent.parent
 _EXAMPLE = 'url = "http://127.0.0.1:3456"'
@@ -97,10 +94,11 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
 
 
 def _target(table: Table, dialect: str) -> Target:
-    for key, owner in _SPOKEN_IN.items():
-        if key in table.raw and dialect in DIALECTS and dialect != owner:
-            hint = f'take it out, or if that is what the upstream speaks: dialect = "{owner}"'
-            problem = Problem(f"{key}: only for upstreams of the dialect '{owner}', and this one is '{dialect}'", hint)
+    for key, owners in _SPOKEN_IN.items():
+        if key in table.raw and dialect in DIALECTS and dialect not in owners:
+            hint = f'take it out, or if that is what the upstream speaks: dialect = "{owners[0]}"'
+            named = " or ".join(f"'{owner}'" for owner in owners)
+            problem = Problem(f"{key}: only for upstreams of the dialect {named}, and this one is '{dialect}'", hint)
             table.problem((key,), problem, at_key=True)
     ways: dict[str, Any] = {field: table.get(key, _KINDS[field], None) for key, field in TARGET.items()}
     return Target(**ways)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from trioproxy.dialects.anthropic import Anthropic
 from trioproxy.dialects.models import Model
 from trioproxy.dialects.openai_chat import OpenAIChat
+from trioproxy.dialects.openai_responses import OpenAIResponses
 from trioproxy.dialects.peek import Peek
 from trioproxy.dialects.style import Style
 from trioproxy.dialects.target import Target, Written
@@ -87,7 +88,7 @@ class Dialect(Protocol):
         """The answer to a client's `GET /v1/models`."""
 
 
-DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Anthropic(), OpenAIChat())}
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Anthropic(), OpenAIChat(), OpenAIResponses())}
 
 
 def spoken_at(method: str, path: str) -> Dialect | None:

@@ -31,6 +31,15 @@ _BY_STATUS: dict[int, ErrorKind] = {
     504: "timeout",
     529: "overloaded",
 }
+# What OpenAI's Responses find wrong with a request, told within a stream, where no status says so (`ResponseError` of
+# its SDK, and Codex).
+_REFUSED = (
+    *("bio_policy", "cyber_policy", "misalignment_policy_violation", "data_residency_mismatch"),
+    *("invalid_image", "invalid_image_format", "invalid_image_mode", "invalid_image_url", "invalid_base64_image"),
+    *("image_too_large", "image_too_small", "image_parse_error", "image_content_policy_violation"),
+    *("image_file_too_large", "image_file_not_found", "empty_image_file", "unsupported_image_media_type"),
+    "failed_to_download_image",
+)
 # What providers call their errors, in `type` or `code` → kind here, and the status that goes with it where none came.
 _BY_NAME: dict[str, tuple[ErrorKind, int]] = {
     "invalid_request_error": ("invalid_request", 400),
@@ -54,6 +63,12 @@ _BY_NAME: dict[str, tuple[ErrorKind, int]] = {
     "internal_server_error": ("upstream", 500),
     "timeout_error": ("timeout", 504),
     "overloaded_error": ("overloaded", 529),
+    "server_is_overloaded": ("overloaded", 503),
+    "slow_down": ("overloaded", 503),
+    "usage_limit_reached": ("rate_limit", 429),
+    "usage_not_included": ("permission", 403),
+    "vector_store_timeout": ("timeout", 504),
+    **dict.fromkeys(_REFUSED, ("invalid_request", 400)),
     "context_length_exceeded": ("context_overflow", 400),
     "exceed_context_size_error": ("context_overflow", 400),  # llama.cpp
     "string_above_max_length": ("context_overflow", 400),

@@ -30,6 +30,8 @@ class Peek(msgspec.Struct, frozen=True):
     cache_key: bool = False
     """Whether the client says itself where the request's beginning is cached (OpenAI's `prompt_cache_key`)."""
     metadata: Mapping[str, Any] = {}
+    dialect: str = ""
+    """The dialect that the body is in, if that is another one than that of the path it came to."""
 
 
 def with_model(body: bytes, model: str) -> bytes:

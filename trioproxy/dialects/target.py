@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 __all__ = ["Target", "Written"]
 
@@ -16,7 +17,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     version: Literal["2023-06-01", "2026-10-21"] | None = None
     """The Anthropic API version to speak; None: the client's, or 2023-06-01 for clients of other dialects."""
     reasoning: Literal["drop", "replay"] | None = None
-    """Whether thinking of earlier turns goes back as `reasoning_content`."""
+    """Whether thinking of earlier turns goes back as a text, in `reasoning_content` or in a reasoning item."""
     effort: Literal["send", "drop"] | None = None
     """Whether how hard to think is passed on."""
     system_messages: Literal["keep", "hoist", "user"] | None = None
@@ -28,6 +29,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What requests are told to have in common, so that they come to where their beginning is cached."""
     session: str = ""
     """The session of the one request that is to be written, where that is its cache key."""
+    provenance: str = ""
+    """Whoever answers that one request: see `Exchange.provenance`."""
+
+    @property
+    def ways(self) -> "Target":
+        """The target without what is of the one request alone: the key that knowledge of its ways is kept under."""
+        return replace(self, session="", provenance="") if self.session or self.provenance else self
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ BUILT_IN: Mapping[str, str] = {
     "quota-probe": "trioproxy.stages.quota_probe:QuotaProbe",
     "billing-nonce": "trioproxy.stages.billing_nonce:BillingNonce",
     "replay-thinking": "trioproxy.stages.replay_thinking:ReplayThinking",
+    "replay-responses": "trioproxy.stages.replay_responses:ReplayResponses",
     "deframe": "trioproxy.stages.deframe:Deframe",
     "parse": "trioproxy.stages.parse:Parse",
     "signature-filter": "trioproxy.stages.signature_filter:SignatureFilter",
@@ -15,5 +16,6 @@ BUILT_IN: Mapping[str, str] = {
     "tool-text": "trioproxy.stages.tool_text:ToolText",
     "keepalive": "trioproxy.stages.keepalive:Keepalive",
     "translate": "trioproxy.stages.translate:Translate",
+    "remember-responses": "trioproxy.stages.replay_responses:RememberResponses",
     "reframe": "trioproxy.stages.reframe:Reframe",
 }

@@ -36,12 +36,16 @@ from trioproxy.units import Size
 
 __all__ = ["RememberThinking", "ReplayThinking"]
 
-_KIND = "thinking"
 _PARTS = 10_000  # of one message
 _WEIGHT = 64  # bytes that a block takes beside what is in it
 _CALLS = 10_000  # of one request that are looked for, the latest of them
 _UNTOLD = ("content[].signature", "content[].redacted_thinking")  # what these clients are not told
-_CLIENTS, _UPSTREAMS = frozenset({"openai-chat"}), frozenset({"anthropic"})
+_CLIENTS, _UPSTREAMS = frozenset({"openai-chat"}), frozenset({"anthropic", "openai-responses"})
+
+
+def _kind(exchange: Exchange) -> str:
+    """What a model thinks is for no other one."""
+    return f"thinking {exchange.upstream_model}"
 
 
 # ── what is kept of a message: its parts, in order ──────────────────────────────────────────────────────────────────
@@ -156,7 +160,7 @@ class RememberThinking(Stage[Event, Event]):
             self.feed_all(batch)
             if due := self.due():
                 # Before the client learns that the message is over: its next request may go to another process.
-                await memory.keep(_KIND, due)
+                await memory.keep(_kind(exchange), due)
                 for path in _UNTOLD:
                     exchange.ledger.spare(path)
             await send.send(batch)
@@ -280,7 +284,7 @@ class ReplayThinking(Stage[Request, Request]):
             items = []
             for item in self.feed_all(batch):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
-                    records = await _recalled(memory, ids[-_CALLS:]) if memory else {}
+                    records = await _recalled(memory, _kind(exchange), ids[-_CALLS:]) if memory else {}
                     request = replayed(item, records, self._ledger, within=self._within)
                     self._replayed = _signed(request) - _signed(item)
                     items.append(request)
@@ -300,12 +304,12 @@ def _unthinking(request: Request, ledger: Ledger) -> Request:
     return replace(request, extra=request.extra | {"thinking": {"type": "disabled"}})
 
 
-async def _recalled(memory: Memory, ids: Sequence[str]) -> Mapping[str, _Parts]:
+async def _recalled(memory: Memory, kind: str, ids: Sequence[str]) -> Mapping[str, _Parts]:
     """What is remembered of the messages that these calls are of, by the id of each call."""
-    records = {id: read_record(kept) for id, kept in (await memory.recall(_KIND, ids)).items()}
+    records = {id: read_record(kept) for id, kept in (await memory.recall(kind, ids)).items()}
     firsts = {record for record in records.values() if isinstance(record, str)}
     if missing := firsts - records.keys():  # calls that the client has dropped
-        records |= {id: read_record(kept) for id, kept in (await memory.recall(_KIND, list(missing))).items()}
+        records |= {id: read_record(kept) for id, kept in (await memory.recall(kind, list(missing))).items()}
     return by_call(records)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from trioproxy.dialects.openai_chat.hosts import _TABLE, EFFORTS, Ways, ways_of
+from trioproxy.dialects.openai.write_thinking import EFFORTS
+from trioproxy.dialects.openai_chat.hosts import _TABLE, Ways, ways_of
 from trioproxy.dialects.target import Target
 
 

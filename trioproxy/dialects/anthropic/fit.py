@@ -6,7 +6,8 @@ Whatever the client speaks: its own words go through here too, so nothing is tou
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trioproxy.dialects.anthropic.thinking import LEAST
+from trioproxy.dialects.anthropic.signed import own_thinking
+from trioproxy.dialects.anthropic.thinking import LEAST, starts_thinking
 from trioproxy.dialects.target import Target
 from trioproxy.items import Block, Extra, Message, OtherBlock, Request, Text, ToolResult, replace
 from trioproxy.ledger import Ledger
@@ -25,6 +26,8 @@ Content = str | tuple[Block, ...]
 
 def fit(request: Request, target: Target, ledger: Ledger) -> Request:
     """The request as `target` takes it, what had to go noted; the very same object if nothing had to."""
+    if (left := own_thinking(request, target, ledger)) is not request:
+        request = _with_less_thinking(left, ledger)
     if target.max_tokens is not None and request.max_tokens is None:
         request = replace(request, max_tokens=target.max_tokens)  # the API needs one; nothing the client said is lost
     if target.max_tokens is not None and (request.max_tokens or 0) > target.max_tokens:
@@ -59,6 +62,16 @@ def _clamped(request: Request, most: int, ledger: Ledger) -> Request:
         else:
             extra = _without_clearing(extra, ledger)
     return replace(request, max_tokens=most, extra=extra)
+
+
+def _with_less_thinking(request: Request, ledger: Ledger) -> Request:
+    """Without thinking if the turn that goes on no longer begins as it must with a budget for it (H074)."""
+    thinking = request.extra.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled" or starts_thinking(request.messages):
+        return request
+    ledger.note("thinking", "turned off: the calls of this turn came without their signed thinking")
+    extra = {key: value for key, value in request.extra.items() if key != "thinking"}
+    return replace(request, extra=_without_clearing(extra, ledger))
 
 
 def _without_clearing(extra: Extra, ledger: Ledger) -> Extra:

@@ -68,8 +68,16 @@ def _called(message: Message, waiting: _Waiting, taken: set[str]) -> _Segment:
             blocks.append(call.use)
         else:
             blocks.append(block)
-    segment.turn = replace(message, content=tuple(blocks))
+    segment.turn = replace(message, content=tuple(_calls_last(blocks)))
     return segment
+
+
+def _calls_last(blocks: list[Block]) -> list[Block]:
+    """With what was said after a call in front of it: to the API, results come directly after their calls. OpenAI's
+    models speak between a call and its result (CLIProxyAPI's KeepsToolUseAdjacentToToolResult)."""
+    first = next((index for index, block in enumerate(blocks) if isinstance(block, ToolUse)), len(blocks))
+    late = [block for block in blocks[first:] if isinstance(block, Text)]
+    return [*blocks[:first], *late, *(block for block in blocks[first:] if not isinstance(block, Text))]
 
 
 def _answered(message: Message, here: _Segment, waiting: _Waiting, ledger: Ledger) -> Message:

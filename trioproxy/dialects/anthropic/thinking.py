@@ -11,7 +11,7 @@ from trioproxy.dialects.target import Target
 from trioproxy.items import Extra, Message, RedactedThinking, Request, Thinking, ToolResult, ToolUse, replace
 from trioproxy.ledger import Ledger
 
-__all__ = ["BINDING", "LEAST", "options", "thinks"]
+__all__ = ["BINDING", "LEAST", "options", "starts_thinking", "thinks"]
 
 LEAST = 1024  # tokens that a budget for thinking must have
 # Asked for if the client set no limit, which to OpenAI means the model's own. What Claude Code asks for: enough for any
@@ -19,6 +19,7 @@ LEAST = 1024  # tokens that a budget for thinking must have
 _ASKED = 32_000
 _UNKNOWN = 8192  # what models of other makers can be trusted to have
 _BUDGETS = {"low": 2048, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
+_HOTTEST = 1  # the greatest temperature; OpenAI's is 2
 _CALM = 0.95  # the least top_p that thinking allows
 _SAMPLING = ("temperature", "top_p", "top_k")
 _FORCING = ("any", "tool")
@@ -113,7 +114,7 @@ def _thinking(
             ledger.note("thinking.budget_tokens", "approximated as an effort: this model takes no budget")
             config.setdefault("effort", next((name for name, most in _BUDGETS.items() if budget <= most), "max"))
         return {"type": "adaptive"} | rest
-    if not _starts_thinking(messages):
+    if not starts_thinking(messages):
         ledger.note("thinking", "turned off: the calls of this turn came without their signed thinking")  # H074
         return _off(able)
     if budget is None:
@@ -131,7 +132,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _starts_thinking(messages: tuple[Message, ...]) -> bool:
+def starts_thinking(messages: tuple[Message, ...]) -> bool:
     """Whether every answer of the turn that goes on, if one with tools does, begins as it must with thinking on."""
     for message in reversed(messages):
         if message.role == "assistant":
@@ -215,6 +216,9 @@ def _sampling(extra: Extra, thinks: bool, able: Abilities, ledger: Ledger) -> No
         for key in _SAMPLING:
             drop(key, "this model takes none")
         return
+    if (said := extra.get("temperature", 0)) > _HOTTEST:
+        ledger.note("temperature", f"approximated: {said} is above Anthropic's most, {_HOTTEST}")
+        extra["temperature"] = _HOTTEST
     if thinks:
         drop("top_k", "not taken with thinking")
         if extra.get("temperature", 1) != 1:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trioproxy.dialects.anthropic.abilities import Abilities, abilities
+from trioproxy.dialects.anthropic.signed import own_thinking
 from trioproxy.dialects.anthropic.thinking import options
 from trioproxy.dialects.anthropic.turns import turns
 from trioproxy.dialects.names import Names
@@ -27,6 +28,7 @@ def translated(request: Request, target: Target, ledger: Ledger) -> tuple[Reques
     if fatal := next((loss for loss in request.unsaid if loss.fatal), None):
         raise ProxyError(Error("invalid_request", fatal.reason, 400))
     ledger.add(request.unsaid)
+    request = own_thinking(request, target, ledger)
     request = replace(request, extra=_sound(dict(request.extra), ledger))
     request = _with_tools(request, able, ledger)
     request = turns(request, able, target, ledger)

@@ -13,9 +13,9 @@ import msgspec
 
 from trioproxy.dialects.anthropic.blocks import write_block
 from trioproxy.dialects.anthropic.events import write_event
-from trioproxy.dialects.anthropic.legal import Legal
 from trioproxy.dialects.extra import merge
 from trioproxy.dialects.fold import UNENDED
+from trioproxy.dialects.legal import Legal
 from trioproxy.dialects.names import FORBIDDEN
 from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.items import (

@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.fold import FoldWriter
-from trioproxy.dialects.models import LATEST, Model, read_listing
-from trioproxy.dialects.openai_chat.errors import write_error, write_error_event
+from trioproxy.dialects.models import Model
+from trioproxy.dialects.openai.errors import write_error
+from trioproxy.dialects.openai.models import read_models, write_model, write_models
+from trioproxy.dialects.openai.write_options import cache_key
 from trioproxy.dialects.openai_chat.read_request import read_request
 from trioproxy.dialects.openai_chat.reader import Reader
 from trioproxy.dialects.openai_chat.respell import Respeller
 from trioproxy.dialects.openai_chat.rewrite import fit, rewrite
-from trioproxy.dialects.openai_chat.write_request import cache_key, write_request
+from trioproxy.dialects.openai_chat.write_request import write_request
 from trioproxy.dialects.openai_chat.writer import Fold, StreamWriter
 from trioproxy.dialects.peek import Peek, fields_of, peeked
 from trioproxy.dialects.style import Style
@@ -37,6 +39,8 @@ class _Peek(msgspec.Struct):
     stream_options: Any = None
     prompt_cache_key: msgspec.Raw = _NULL
     metadata: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = _NULL
+    input: msgspec.Raw = _NULL
 
 
 _PEEK = msgspec.json.Decoder(_Peek)
@@ -47,7 +51,7 @@ class OpenAIChat:
 
     name = "openai-chat"
     paths = ("/v1/chat/completions", "/chat/completions")
-    beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/audio/", "/v1/images/")
+    beside = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/audio/", "/v1/images/")
 
     counts_first = False
     # Every client knows an error in a stream, as gateways send them; and Open WebUI loses all it has shown if the
@@ -60,7 +64,9 @@ class OpenAIChat:
         options = wire.stream_options
         wanted = isinstance(options, dict) and options.get("include_usage") is True
         own_key = wire.prompt_cache_key != _NULL
-        return Peek(wire.model, wire.stream is True, wanted, own_key, fields_of(wire.metadata))
+        # Cursor's agent mode asks here in the words of Responses, and wants chunks in answer (hazard H150h).
+        other = "openai-responses" if wire.messages == _NULL and wire.input != _NULL else ""
+        return Peek(wire.model, wire.stream is True, wanted, own_key, fields_of(wire.metadata), other)
 
     def read_request(self, body: bytes, /) -> Request:
         return read_request(body)
@@ -100,34 +106,13 @@ class OpenAIChat:
         return write_error(error, request_id)
 
     def write_error_event(self, error: Error, request_id: str, /) -> bytes:
-        return write_error_event(error, request_id)
+        return b"data: " + write_error(error, request_id) + b"\n\n"
 
     def read_models(self, body: bytes, /) -> list[Model]:
-        return [Model(id, "", _seconds(each.get("created")), _context(each)) for id, each in read_listing(body)]
+        return read_models(body)
 
     def write_model(self, model: Model, /) -> bytes:
-        return msgspec.json.encode(_write_model(model))
+        return write_model(model)
 
     def write_models(self, models: Iterable[Model], /) -> bytes:
-        data = [_write_model(model) for model in models]
-        return msgspec.json.encode({"object": "list", "data": data})
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
-
-
-def _seconds(value: object) -> int:
-    """Some tell milliseconds; what is no date even then says nothing."""
-    count = _count(value)
-    return next((each for each in (count, count // 1000) if each <= LATEST), 0)
-
-
-def _context(wire: dict[str, Any]) -> int | None:
-    """The most tokens of input: as OpenRouter, vLLM, Groq and Mistral say it. OpenAI says nothing."""
-    names = ("context_length", "max_model_len", "context_window", "max_context_length")
-    return next((_count(wire[name]) for name in names if _count(wire.get(name))), None)
-
-
-def _write_model(model: Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": "trioproxy"}
+        return write_models(models)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.names import made_id
+from trioproxy.dialects.openai.answers import kind_of
 from trioproxy.dialects.openai_chat.chunks import Call
-from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.items import BlockStart, BlockStop, Event, ToolInputDelta, ToolUse
 
 __all__ = ["Calls"]
@@ -21,7 +21,6 @@ __all__ = ["Calls"]
 _WEIGHT = 1024  # bytes that a call takes besides its arguments
 _KEY = 64  # … and that each index takes which it goes by
 _DIGITS = 9  # of an index that is text
-_KINDS = {list: "a list", str: "a text", bool: "a truth value", int: "a number", float: "a number"}
 
 # What tells where an object ends: quotes, braces, and what is escaped (a fragment may end within an escape).
 _MARK = re.compile(r'\\.?|["{}]', re.DOTALL)
@@ -69,7 +68,7 @@ class _Assembly:
     def complete(self) -> bool:
         """Whether the arguments are a whole object: then nothing can follow."""
         if self._ended and self._whole is None:
-            self._whole = _kind_of(self.arguments) == "an object"
+            self._whole = kind_of(self.arguments) == "an object"
         return bool(self._whole)
 
     def repeats(self, arguments: str) -> bool:
@@ -85,7 +84,7 @@ class _Assembly:
     @property
     def kind(self) -> str:
         """What the arguments are; empty if they are no JSON."""
-        return "an object" if self.complete or not self.pieces else _kind_of(self.arguments)
+        return "an object" if self.complete or not self.pieces else kind_of(self.arguments)
 
 
 class Calls:
@@ -271,12 +270,3 @@ def _longer(name: str, more: str) -> str:
     if not more or name == more:
         return name
     return more if more.startswith(name) else name + more
-
-
-def _kind_of(text: str) -> str:
-    """What a JSON text is, in words; empty if it is none."""
-    try:
-        value, _ = decode(text.encode(errors="surrogatepass"))  # half an emoji is no reason to give up
-    except BAD_JSON:
-        return ""
-    return "an object" if isinstance(value, dict) else _KINDS.get(type(value), "null")

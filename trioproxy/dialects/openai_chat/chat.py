@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trioproxy.dialects.names import made_id
+from trioproxy.dialects.openai.facts import Facts
 from trioproxy.dialects.openai_chat.thoughts import Thoughts
 from trioproxy.dialects.style import Style
 from trioproxy.items import (
@@ -28,7 +29,6 @@ from trioproxy.items import (
     ThinkingDelta,
     ToolInputDelta,
     ToolUse,
-    Usage,
 )
 from trioproxy.ledger import Ledger
 from trioproxy.stage import Exchange
@@ -50,14 +50,6 @@ _FINISH_REASONS: dict[str | None, str] = {
 }
 _WEIGHT = 256  # bytes of an annotation, or of a call that is held, besides what it says
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
-# What Anthropic tells of an answer beside its content, by the way to it, and what is to be said of it.
-_NO_SUCH = "openai-chat has no such thing"
-_BESIDE = {
-    ("context_management",): _NO_SUCH,
-    ("container",): _NO_SUCH,
-    ("usage", "server_tool_use"): _NO_SUCH,
-    ("input_transformations",): "the API left out earlier thinking: what was said before it has changed",
-}
 
 
 def fault_of(event: Event) -> Error | None:
@@ -87,8 +79,7 @@ class Chat:
         self._calls = 0
         self._answer = ""
         self._silent: dict[int, str] = {}  # the calls whose deltas have not begun, and the input they started with
-        self._usage = Usage()
-        self._thinking_tokens = 0
+        self._facts = Facts("openai-chat", self._ledger)
         self.finish = ""
         # Told all at once, at the end: the OpenAI SDK for Python fails on a second delta that has any.
         self.annotations: list[Wire] = []
@@ -126,12 +117,11 @@ class Chat:
         return "tool_calls" if finish == "stop" and self._calls else finish
 
     def usage(self) -> Wire:
-        return write_usage(self._usage, self._thinking_tokens)
+        return write_usage(self._facts)
 
     def _start(self, event: MessageStart) -> list[Wire]:
         self._answer = self._answer or event.id
-        self._count(event.usage, {})
-        self._note(event.extra)
+        self._facts.add(event.usage, event.extra)
         # Programmatic tool calling begins messages with blocks: each is told whole.
         return [
             delta
@@ -208,7 +198,7 @@ class Chat:
         citation = (event.extra.get("delta") or {}).get("citation")
         url = citation.get("url") if isinstance(citation, dict) else None
         if not isinstance(citation, dict) or not isinstance(url, str):
-            self._ledger.note(f"content[].{event.kind}", _NO_SUCH)
+            self._ledger.note(f"content[].{event.kind}", self._facts.no_such)
             return []
         title = citation.get("title")
         title = title if isinstance(title, str) else ""
@@ -218,8 +208,7 @@ class Chat:
         return []
 
     def _end(self, event: MessageDelta) -> list[Wire]:
-        self._count(event.usage, event.extra)
-        self._note(event.extra)
+        self._facts.add(event.usage, event.extra)
         if event.stop_sequence:
             self._ledger.note("stop_sequence", "openai-chat does not tell which one was met")
         if event.stop_reason:
@@ -228,27 +217,6 @@ class Chat:
             self.finish = _FINISH_REASONS.get(event.stop_reason, "stop")
             return self._rest()  # calls stand before the end
         return []
-
-    def _note(self, extra: Wire) -> None:
-        """What is told beside the content, and has anything to say."""
-        for place in (extra, extra.get("delta"), extra.get("message")) if extra else ():
-            for (*within, key), reason in _BESIDE.items():
-                wire = place
-                for name in within:
-                    wire = wire.get(name) if isinstance(wire, dict) else None
-                value = wire.get(key) if isinstance(wire, dict) else None
-                if any(value.values()) if isinstance(value, dict) else value:
-                    self._ledger.note(".".join([*within, key]), reason)
-
-    def _count(self, usage: Usage | None, extra: Wire) -> None:
-        """Usage is cumulative, and zeros at the end say nothing (hazard H046)."""
-        if usage is not None:
-            before = self._usage
-            self._usage = Usage(*(getattr(usage, field) or getattr(before, field) for field in Usage.__struct_fields__))
-        counts = extra.get("usage") if extra else None
-        details = counts.get("output_tokens_details") if isinstance(counts, dict) else None
-        if isinstance(details, dict) and isinstance(details.get("thinking_tokens"), int):
-            self._thinking_tokens = details["thinking_tokens"]
 
 
 # `Any`, because each entry takes the one kind of event it stands under.
@@ -266,15 +234,13 @@ _TELL: dict[type[Event], Callable[[Chat, Any], list[Wire]]] = {
 }
 
 
-def write_usage(usage: Usage, thinking_tokens: int) -> Wire:
-    """OpenAI's `usage`: what was cached is part of the prompt (hazard H044)."""
-    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    prompt, completion = (usage.input_tokens or 0) + cached + written, usage.output_tokens or 0
-    inside: Wire = {"cached_tokens": cached} | ({"cache_write_tokens": written} if written else {})
+def write_usage(facts: Facts) -> Wire:
+    """OpenAI's `usage`."""
+    inside: Wire = {"cached_tokens": facts.cached} | ({"cache_write_tokens": facts.written} if facts.written else {})
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": facts.input,
+        "completion_tokens": facts.output,
+        "total_tokens": facts.input + facts.output,
         "prompt_tokens_details": inside,
-        "completion_tokens_details": {"reasoning_tokens": thinking_tokens},
+        "completion_tokens_details": {"reasoning_tokens": facts.thinking_tokens},
     }

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from trioproxy.dialects.peek import BAD_JSON
-from trioproxy.items import Usage
 
-__all__ = ["Call", "Choice", "Chunk", "Delta", "is_signed", "read_text", "read_usage", "reasoning_of", "segments"]
+__all__ = ["Call", "Choice", "Chunk", "Delta", "is_signed", "read_text", "reasoning_of", "segments"]
 
 
 class Function(msgspec.Struct):
@@ -144,49 +143,3 @@ def _text(value: Any, depth: int = 16) -> str:
         texts = (_text(value.get(key), depth - 1) for key in ("text", "thinking", "summary", "content"))
         return next(filter(None, texts), "")
     return ""
-
-
-# ── usage ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_usage(wire: Any) -> tuple[Usage, int] | None:
-    """The counts of a `usage` object, and how many of the output tokens were reasoning; None if it says nothing.
-
-    Cached tokens are inside OpenAI's `prompt_tokens` and outside Anthropic's `input_tokens` (hazard H044), by
-    whatever name. `total_tokens` tells of providers that count reasoning beside `completion_tokens` (xAI; hazard H049).
-    """
-    if not isinstance(wire, dict):
-        return None
-    prompt, completion = _count(wire, "prompt_tokens"), _count(wire, "completion_tokens")
-    if prompt is None and completion is None:
-        return None
-    inside, outside = _object(wire, "prompt_tokens_details"), _object(wire, "completion_tokens_details")
-    cached, written = _told(_CACHED, inside, wire), _told(_WRITTEN, inside, wire)
-    reasoning = _count(outside, "reasoning_tokens") or 0
-    input, output = prompt or 0, completion or 0
-    if reasoning and _count(wire, "total_tokens") == input + output + reasoning:
-        output += reasoning
-    fresh = max(0, input - (cached or 0) - (written or 0))
-    return Usage(fresh, output, written, cached), reasoning
-
-
-# OpenAI (Moonshot: outside the details); DeepSeek; Mistral; gateways to Claude.
-_CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens", "cache_read_input_tokens")
-# OpenRouter; LiteLLM; vLLM; gateways to Claude.
-_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "created_cache_tokens", "cache_creation_input_tokens")
-
-
-def _told(keys: tuple[str, ...], *wires: dict[str, Any]) -> int | None:
-    """The count that goes by one of these names: the first that is more than zero."""
-    counts = [_count(wire, key) for wire in wires for key in keys]
-    return next(filter(None, counts), 0 if 0 in counts else None)
-
-
-def _object(wire: dict[str, Any], key: str) -> dict[str, Any]:
-    value = wire.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(wire: dict[str, Any], key: str) -> int | None:
-    value = wire.get(key)
-    return max(0, int(value)) if isinstance(value, int | float) else None

@@ -4,17 +4,26 @@ Every row of the table says where its knowledge is from. A host nobody wrote dow
 are those of servers with a chat template of their own (vLLM, llama.cpp, Ollama, LM Studio).
 """
 
-import re
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from trioproxy.dialects.openai.hosts import (
+    AZURE,
+    FROM_5_6,
+    MISTRAL,
+    OPENAI,
+    REASONS,
+    XAI,
+    XAI_EFFORTS,
+    XHIGH,
+    Row,
+    found,
+)
 from trioproxy.dialects.target import Target
 
-__all__ = ["EFFORTS", "Ways", "ways_of"]
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # from least to most
+__all__ = ["Ways", "ways_of"]
 
 
 class Ways(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +46,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     effort: Literal["reasoning_effort", "reasoning", ""] = "reasoning_effort"
     """The field that says how hard to think; "" for none."""
     efforts: tuple[str, ...] = ("low", "medium", "high")
-    """The values it takes, of `EFFORTS`."""
+    """The values it takes, of those in `write_thinking`."""
     effort_with_tools: Literal["keep", "drop", "none"] = "keep"
     """What becomes of it beside tools (H088); "none" is said even if nothing was asked for."""
     switch: bool = False
@@ -66,35 +75,19 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it must be nine letters and digits."""
 
 
-class _Row(msgspec.Struct, frozen=True):
-    hosts: tuple[str, ...]  # ".example.com" is any host below; () is every host
-    models: str  # a regular expression, looked for anywhere in the name; "" is every model
-    ways: dict[str, Any]  # fields of `Ways`
-
-
-_OPENAI = ("api.openai.com", ".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com")
-_AZURE = (".openai.azure.com", ".cognitiveservices.azure.com")
-
 _KIMI = ("api.moonshot.ai", "api.moonshot.cn", "api.kimi.com")
-_XAI = ("api.x.ai",)
 _GOOGLE = (
     "$schema", "$id", "$comment", "additionalProperties", "patternProperties", "propertyNames", "exclusiveMinimum",
     "exclusiveMaximum", "uniqueItems", "enumDescriptions",
 )  # fmt: skip
 
-# gpt-5-chat-latest and the like do not reason.
-_REASONS = r"^(?:ft:|openai/)?(?:o\d|gpt-oss|codex|gpt-[5-9](?!.*-chat))"
-
-# Every row that matches counts, later ones over earlier ones.
 _TABLE = (
-    # Models of Mistral's family refuse a user's message after a tool's result wherever they run, and (most) the ids of
-    # others: NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12, zed-industries/zed#31736, ml-explore/mlx-lm#1375.
-    _Row((), r"(?i)mi[sx]tral|ministral|devstral|codestral|magistral|pixtral", {"bridge": True, "nine": True}),
+    Row((), MISTRAL, {"bridge": True, "nine": True}),
     # api.openai.com answers "string too long … maximum length 40" to `tool_calls[].id`: microsoft/autogen#6377,
     # BerriAI/litellm#17343, Portkey-AI/gateway#1062 (Azure). `stop` is "Up to 4 sequences", a `safety_identifier` has
     # at most 64 characters and supersedes `user`: its API reference.
-    _Row(
-        _OPENAI,
+    Row(
+        OPENAI,
         "",
         {
             "limit": "max_completion_tokens",
@@ -109,24 +102,22 @@ _TABLE = (
         },
     ),
     # Azure's reference of the v1 API still has `user`.
-    _Row(_AZURE, "", {"user": "user"}),
+    Row(AZURE, "", {"user": "user"}),
     # "temperature: only the default (1) value is supported", "stop is not supported with this model":
     # griptape-ai/griptape#1915, huggingface/smolagents#1671, BerriAI/litellm#15244.
-    _Row(_OPENAI, _REASONS, {"effort": "reasoning_effort", "sampling": False, "stops": 0}),
+    Row(OPENAI, REASONS, {"effort": "reasoning_effort", "sampling": False, "stops": 0}),
     # "parallel_tool_calls is not supported with this model": the o series only.
-    _Row(_OPENAI, r"^(?:ft:|openai/)?o\d", {"parallel": False}),
-    # "xhigh is supported for all models after gpt-5.1-codex-max": learn.microsoft.com, ReasoningEffort; max since 5.6:
-    # anomalyco/opencode#36141.
-    _Row(_OPENAI, r"gpt-5\.(?:1-codex-max|[2-9])|gpt-[6-9]", {"efforts": ("none", "low", "medium", "high", "xhigh")}),
-    _Row(_OPENAI, r"gpt-5\.[6-9]|gpt-[6-9]", {"efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    Row(OPENAI, r"^(?:ft:|openai/)?o\d", {"parallel": False}),
+    Row(OPENAI, XHIGH, {"efforts": ("none", "low", "medium", "high", "xhigh")}),
+    Row(OPENAI, FROM_5_6, {"efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     # "Function tools with reasoning_effort are not supported … in /v1/chat/completions": openai/openai-openapi#541.
     # Since 5.6 that goes for the default too, "set reasoning_effort to 'none'": BerriAI/litellm#34569,
     # livekit/agents#7169. We take newer ones to be like it.
-    _Row(_OPENAI, r"gpt-5\.[45]", {"effort_with_tools": "drop"}),
-    _Row(_OPENAI, r"gpt-5\.[6-9]|gpt-[6-9]", {"effort_with_tools": "none"}),
+    Row(OPENAI, r"gpt-5\.[45]", {"effort_with_tools": "drop"}),
+    Row(OPENAI, FROM_5_6, {"effort_with_tools": "none"}),
     # openrouter.ai/docs: `reasoning.effort`, `top_k`, system messages anywhere (it adapts them to the provider);
     # "expected one of xhigh|high|medium|low|minimal|none": earendil-works/pi#4801.
-    _Row(
+    Row(
         ("openrouter.ai",),
         "",
         {
@@ -140,12 +131,12 @@ _TABLE = (
         },
     ),
     # Consecutive turns reach Mistral's templates as they are: charmbracelet/crush#279.
-    _Row(("openrouter.ai",), r"(?i)mi[sx]tral|ministral|devstral|codestral", {"alternate": True}),
+    Row(("openrouter.ai",), r"(?i)mi[sx]tral|ministral|devstral|codestral", {"alternate": True}),
     # docs.together.ai and docs.fireworks.ai, chat completions: `top_k`.
-    _Row(("api.together.xyz", "api.together.ai", "api.fireworks.ai"), "", {"top_k": True}),
+    Row(("api.together.xyz", "api.together.ai", "api.fireworks.ai"), "", {"top_k": True}),
     # api-docs.deepseek.com/guides/thinking_mode: `thinking.type`, the efforts it maps, and reasoning_content "must be
     # passed back" beside tool calls (SaladDay/cc-switch-cli#170). No json_schema: llm-exe/llm-exe#662.
-    _Row(
+    Row(
         ("api.deepseek.com",),
         "",
         {
@@ -157,43 +148,36 @@ _TABLE = (
     ),
     # platform.kimi.ai/docs: kimi-k3 has low/high/max, older ones have no effort, 2.5 and 2.6 a switch that 2.7 answers
     # with an error; sampling of kimi-* is fixed (java.agentscope.io, Kimi); reasoning_content stays in history (H080).
-    _Row(_KIMI, "", {"reasoning": "replay", "effort": ""}),
-    _Row(_KIMI, "kimi", {"sampling": False}),
-    _Row(_KIMI, r"kimi-k2\.[56]", {"switch": True}),
-    _Row(
+    Row(_KIMI, "", {"reasoning": "replay", "effort": ""}),
+    Row(_KIMI, "kimi", {"sampling": False}),
+    Row(_KIMI, r"kimi-k2\.[56]", {"switch": True}),
+    Row(
         _KIMI,
         "kimi-k[3-9]",
         {"effort": "reasoning_effort", "efforts": ("low", "high", "max")},
     ),
     # docs.agno.com, Xiaomi MiMo: JSON mode but no json_schema; H080 for its thinking.
-    _Row(("api.xiaomimimo.com", ".xiaomimimo.com"), "", {"reasoning": "replay", "schemas": False}),
+    Row(("api.xiaomimimo.com", ".xiaomimimo.com"), "", {"reasoning": "replay", "schemas": False}),
     # Refuses what it does not know with 422: reasoning_content (charmbracelet/crush#1590), stream_options
     # (dnakov/anon-kode#53), max_completion_tokens (editor-code-assistant/eca#231); `user` too. Effort is high or none,
     # and of few models (docs.mistral.ai, reasoning). An assistant message at the end must have `prefix`
     # ("Expected last role User or Tool (or Assistant with prefix True)", 0xPlaygrounds/rig#1130).
-    _Row(
+    Row(
         ("api.mistral.ai", "codestral.mistral.ai"),
         "",
         {"effort": "", "usage": False, "bridge": True, "prefix": True, "nine": True},
     ),
     # console.groq.com/docs/api-reference: up to 4 stop sequences. Efforts low to high for gpt-oss, "none or default"
     # for qwen, none for others: earendil-works/pi#1745.
-    _Row(("api.groq.com",), "", {"effort": "", "stops": 4}),
-    _Row(("api.groq.com",), "gpt-oss", {"effort": "reasoning_effort"}),
-    # docs.x.ai, reasoning: "Model does not support parameter reasoningEffort" but for these, and reasoning models
-    # refuse `stop`; the values are those of GET /v1/language-models (docs.rs/synaps, docs.rs/mindfork).
-    _Row(_XAI, "", {"effort": "", "stops": 0}),
-    _Row(_XAI, r"non-reasoning|grok-[23](?!-mini)", {"stops": None}),
-    _Row(_XAI, "grok-3-mini", {"effort": "reasoning_effort", "efforts": ("low", "high")}),
-    _Row(_XAI, r"grok-4\.[356]", {"effort": "reasoning_effort"}),
-    _Row(
-        _XAI,
-        r"grok-4\.[7-9]|grok-[5-9]",
-        {"effort": "reasoning_effort", "efforts": ("low", "medium", "high", "xhigh")},
-    ),
+    Row(("api.groq.com",), "", {"effort": "", "stops": 4}),
+    Row(("api.groq.com",), "gpt-oss", {"effort": "reasoning_effort"}),
+    # docs.x.ai, reasoning: such models refuse `stop`.
+    Row(XAI, "", {"effort": "", "stops": 0}),
+    Row(XAI, r"non-reasoning|grok-[23](?!-mini)", {"stops": None}),
+    *(Row(XAI, models, {"effort": "reasoning_effort", "efforts": taken}) for models, taken in XAI_EFFORTS),
     # "Invalid JSON payload received. Unknown name …": router-for-me/CLIProxyAPI#97, openswarm-ai/openswarm#24. Only
     # keywords without which a schema allows more, never one that others refer to.
-    _Row(
+    Row(
         ("generativelanguage.googleapis.com", "aiplatform.googleapis.com", ".aiplatform.googleapis.com"),
         "",
         {
@@ -205,16 +189,12 @@ _TABLE = (
 
 def ways_of(target: Target, model: str) -> Ways:
     """The ways of the upstream behind `target` for `model`: the table's, and over it what the operator said."""
-    return _ways_of(msgspec.structs.replace(target, session="") if target.session else target, model)
+    return _ways_of(target.ways, model)
 
 
 @lru_cache(maxsize=256)  # a look at each row for each request would cost more than the rest of writing it
 def _ways_of(target: Target, model: str) -> Ways:
-    fields: dict[str, Any] = {}
-    for row in _TABLE:
-        if _is_one_of(target.host, row.hosts) and re.search(row.models, model):
-            fields |= row.ways
-    ways = Ways(**fields)
+    ways = Ways(**found(_TABLE, target.host, model))
     if target.reasoning:
         ways = msgspec.structs.replace(ways, reasoning=target.reasoning)
     if target.system_messages:
@@ -224,7 +204,3 @@ def _ways_of(target: Target, model: str) -> Ways:
     if target.effort == "send" and not ways.effort:
         ways = msgspec.structs.replace(ways, effort="reasoning_effort")
     return ways
-
-
-def _is_one_of(host: str, hosts: tuple[str, ...]) -> bool:
-    return not hosts or any(host.endswith(name) if name[0] == "." else host == name for name in hosts)

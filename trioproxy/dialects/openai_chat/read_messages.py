@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from trioproxy.dialects.openai_chat.read_calls import Calls
-from trioproxy.dialects.openai_chat.read_parts import cached, read_content, read_text
+from trioproxy.dialects.openai.read_calls import OpenCalls
+from trioproxy.dialects.openai.read_parts import marked, read_content, read_text
+from trioproxy.dialects.openai.told import Lost, Wire, named, note_fields, refusal, shown
+from trioproxy.dialects.openai_chat.read_calls import read_calls
+from trioproxy.dialects.openai_chat.read_parts import PARTS
 from trioproxy.dialects.openai_chat.read_thinking import read_thinking
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal, shown
 from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Message, OtherBlock, Text, ToolResult, replace
 
@@ -19,7 +21,7 @@ _SYSTEM = ("system", "developer")
 
 def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Message, ...]]:
     """What is said to the model in front, and the conversation. Later system messages stay where they are (H051)."""
-    calls = Calls()
+    calls = OpenCalls()
     turns: list[Message] = []
     front: list[Message] = []
     for index, wire in enumerate(messages):
@@ -27,9 +29,10 @@ def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Messag
         if not isinstance(wire, dict):
             raise refusal(f"{where}: expected an object, got {named(wire)}")
         try:
-            message = _marked(_reader(wire, where)(wire, where, calls, lost), wire)
+            message = _reader(wire, where)(wire, where, calls, lost)
+            message = replace(message, content=marked(message.content, wire))
         except ProxyError as exc:  # for an upstream of this dialect it may be fine
-            lost.refuse(exc)
+            lost.refuse(exc, "messages[]")
             role = wire.get("role")
             role = "system" if role in _SYSTEM else role if isinstance(role, str) else ""
             message = Message(role, (OtherBlock(kind="message", extra=wire),))
@@ -38,7 +41,7 @@ def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Messag
     return _system(front), tuple(turns)
 
 
-def _reader(wire: Wire, where: str) -> "Callable[[Wire, str, Calls, Lost], Message]":
+def _reader(wire: Wire, where: str) -> "Callable[[Wire, str, OpenCalls, Lost], Message]":
     role = wire.get("role")
     reader = _ROLES.get(role) if isinstance(role, str) else None
     if reader is None:
@@ -58,23 +61,15 @@ def _blocks(content: str | tuple[Block, ...]) -> tuple[Block, ...]:
     return (Text(text=content),) if isinstance(content, str) else content
 
 
-def _marked(message: Message, wire: Wire) -> Message:
-    """A cache mark on the whole message belongs to its last block, unless that has its own."""
-    if not (mark := cached(wire)):
-        return message
-    *others, last = _blocks(message.content) or (Text(text=""),)
-    return replace(message, content=(*others, replace(last, extra=mark | last.extra)))
+def _read_system(wire: Wire, where: str, calls: OpenCalls, lost: Lost) -> Message:
+    return Message("system", read_text(wire.get("content"), f"{where}.content", PARTS, lost))
 
 
-def _read_system(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
-    return Message("system", read_text(wire.get("content"), f"{where}.content", lost))
+def _read_user(wire: Wire, where: str, calls: OpenCalls, lost: Lost) -> Message:
+    return Message("user", read_content(wire.get("content"), f"{where}.content", PARTS, lost))
 
 
-def _read_user(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
-    return Message("user", read_content(wire.get("content"), f"{where}.content", lost))
-
-
-def _read_assistant(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
+def _read_assistant(wire: Wire, where: str, calls: OpenCalls, lost: Lost) -> Message:
     content = wire.get("content")
     if isinstance(content, list):
         # Mistral's reasoning is a part of the content, and never signed.
@@ -82,24 +77,24 @@ def _read_assistant(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message
         if len(said_aloud) < len(content):
             lost.setdefault("messages[].content[].thinking", "unsigned thinking cannot go back to Anthropic")
             content = said_aloud
-    said = read_content(content, f"{where}.content", lost)
+    said = read_content(content, f"{where}.content", PARTS, lost)
     refused = wire.get("refusal")
     before = read_thinking(wire, lost)
     after = [Text(text=refused)] if isinstance(refused, str) and refused else []
-    uses = calls.read(wire, where, lost)
+    uses = read_calls(wire, where, calls, lost)
     if isinstance(said, str) and not (before or after or uses):
         return Message("assistant", said)
     middle = _blocks(said) if said else ()
     return Message("assistant", (*before, *middle, *after, *uses))
 
 
-def _read_result(wire: Wire, where: str, calls: Calls, lost: Lost) -> Message:
-    content = read_content(wire.get("content"), f"{where}.content", lost)
-    result = ToolResult(tool_use_id=calls.answered(wire, where), content=content)
+def _read_result(wire: Wire, where: str, calls: OpenCalls, lost: Lost) -> Message:
+    content = read_content(wire.get("content"), f"{where}.content", PARTS, lost)
+    result = ToolResult(tool_use_id=calls.answered(wire.get("tool_call_id"), wire.get("name"), where), content=content)
     return Message("user", (result,))
 
 
-_ROLES: dict[str, Callable[[Wire, str, Calls, Lost], Message]] = {
+_ROLES: dict[str, Callable[[Wire, str, OpenCalls, Lost], Message]] = {
     "system": _read_system,
     "developer": _read_system,
     "user": _read_user,

@@ -7,7 +7,7 @@ noted as lost. The signed blocks win over the same text beside them.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trioproxy.dialects.openai_chat.told import Lost, Wire
+from trioproxy.dialects.openai.told import Lost, Wire
 from trioproxy.items import Block, RedactedThinking, Thinking
 
 __all__ = ["read_thinking"]

@@ -2,31 +2,19 @@
 
 from typing import Any
 
-from trioproxy.dialects.openai_chat.read_parts import cached
-from trioproxy.dialects.openai_chat.told import Lost, Wire, named, note_fields, refusal, shown
+from trioproxy.dialects.openai.read_parts import cached
+from trioproxy.dialects.openai.read_tools import Tools, listed, read_choice, read_function
+from trioproxy.dialects.openai.told import Lost, Wire, label, named, note_fields, refusal
 from trioproxy.items import Extra
 
 __all__ = ["read_tool_choice", "read_tools"]
 
-Tools = tuple[Extra, ...]
-
-_MODES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}  # `any` is Mistral's
-
 
 def read_tools(wire: Wire, lost: Lost) -> Tools:
-    tools = _list(wire, "tools")
-    legacy = [{"type": "function", "function": each} for each in _list(wire, "functions")]
+    tools = listed(wire, "tools")
+    legacy = [{"type": "function", "function": each} for each in listed(wire, "functions")]
     read = [_read_tool(tool, f"tools[{index}]", lost) for index, tool in enumerate(tools or legacy)]
     return tuple(tool for tool in read if tool)
-
-
-def _list(wire: Wire, key: str) -> list[Any]:
-    value = wire.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise refusal(f"{key}: expected an array, got {named(value)}")
-    return value
 
 
 def _read_tool(tool: Any, where: str, lost: Lost) -> Extra | None:
@@ -34,42 +22,17 @@ def _read_tool(tool: Any, where: str, lost: Lost) -> Extra | None:
         raise refusal(f"{where}: expected an object, got {named(tool)}")
     kind = tool.get("type")
     if kind not in (None, "function"):
-        path = f"tools[type={kind if isinstance(kind, str) else named(kind)}]"
-        lost.setdefault(path, "runs at the provider the client meant, not here")
+        lost.setdefault(f"tools[type={label(kind)}]", "runs at the provider the client meant, not here")
         return None
     function = tool.get("function", tool)  # Cursor sends the flat shape of Responses (H150h)
     if not isinstance(function, dict):
         raise refusal(f"{where}.function: expected an object, got {named(function)}")
-    name = function.get("name")
-    if not (isinstance(name, str) and name):
-        lost.setdefault("tools[].function.name", "a tool without a name cannot be called")
+    read = read_function(function, f"{where}.function", "tools[].function", lost)
+    if read is None:
         return None
-    read: Extra = {"name": name}
-    if isinstance(description := function.get("description"), str) and description:
-        read["description"] = description
-    elif description:
-        lost.setdefault("tools[].function.description", f"expected a string, got {named(description)}")
-    read["input_schema"] = _schema(function.get("parameters"), f"{where}.function.parameters")
-    if function.get("strict") is True:
-        read["strict"] = True
     if function is not tool:
         note_fields(tool, {"type", "function", "cache_control"}, "tools[]", lost)
-    note_fields(function, _FUNCTION, "tools[].function", lost)
     return read | cached(tool)
-
-
-_FUNCTION = {"name", "description", "parameters", "strict", "type", "cache_control"}  # the last two of the flat shape
-
-
-def _schema(parameters: Any, where: str) -> Wire:
-    """Order within is meaning: models answer in the order of the properties (hazard H122)."""
-    if parameters is None:
-        return {"type": "object", "properties": {}}
-    if not isinstance(parameters, dict):
-        raise refusal(f"{where}: expected an object, got {named(parameters)}")
-    if parameters.get("type") is None:
-        return {"type": "object"} | {key: value for key, value in parameters.items() if key != "type"}
-    return parameters
 
 
 def read_tool_choice(wire: Wire, tools: Tools, lost: Lost) -> tuple[Tools, Extra | None]:
@@ -77,58 +40,4 @@ def read_tool_choice(wire: Wire, tools: Tools, lost: Lost) -> tuple[Tools, Extra
     said = wire.get("tool_choice")
     if said is None:
         said = wire.get("function_call")
-    if not tools:
-        # Without tools a choice is an error (H065); it can only be missed if it forced one.
-        if said not in (None, "auto", "none"):
-            lost.setdefault("tool_choice", "there are no tools to choose from")
-        return tools, None
-    if isinstance(said, dict) and (allowed := _allowed(said)) is not None:
-        kept = tuple(tool for tool in tools if tool["name"] in allowed)
-        tools = kept or tools
-        mode = said["allowed_tools"].get("mode")
-        choice = {"type": "tool", "name": kept[0]["name"]} if mode == "required" and len(kept) == 1 else _choice(mode)
-        if not kept:
-            choice = {"type": "none"}  # all that is allowed was skipped above
-    else:
-        choice = _choice(said)
-    if choice and choice["type"] == "tool" and choice["name"] not in {tool["name"] for tool in tools}:
-        lost.setdefault("tool_choice", f"there is no tool {shown(choice['name'])} to choose")
-        choice = {"type": "auto"}
-    if wire.get("parallel_tool_calls") is False:
-        choice = choice or {"type": "auto"}
-        if choice["type"] != "none":
-            choice["disable_parallel_tool_use"] = True  # where Anthropic has it (H066)
-    return tools, choice
-
-
-def _allowed(said: Wire) -> set[str] | None:
-    """The names of `{"type": "allowed_tools", "allowed_tools": {"mode", "tools": […]}}`."""
-    inner = said.get("allowed_tools")
-    if not isinstance(inner, dict):
-        return None
-    tools = inner.get("tools")
-    names = [_name(tool) for tool in tools] if isinstance(tools, list) else []
-    return {name for name in names if name}
-
-
-def _choice(said: Any) -> Extra | None:
-    if said is None:
-        return None
-    if isinstance(said, str) and said in _MODES:
-        return {"type": _MODES[said]}
-    if isinstance(said, dict):
-        if name := _name(said):
-            return {"type": "tool", "name": name}
-        if isinstance(kind := said.get("type"), str) and kind in _MODES:
-            return {"type": _MODES[kind]}
-    expected = '"auto", "none", "required" or a function with its name'
-    raise refusal(f"tool_choice: expected {expected}, got {shown(said)}")
-
-
-def _name(wire: Any) -> str | None:
-    """The name that `{"type": "function", "function": {"name"}}` says, or its flat or legacy form."""
-    if not isinstance(wire, dict):
-        return None
-    inner = wire.get("function") or wire.get("custom")
-    name = (inner if isinstance(inner, dict) else wire).get("name")
-    return name if isinstance(name, str) and name else None
+    return read_choice(said, wire.get("parallel_tool_calls"), tools, lost)

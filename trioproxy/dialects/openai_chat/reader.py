@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.errors import is_error, read_error_object
+from trioproxy.dialects.openai.answers import citation, read_usage, thought
 from trioproxy.dialects.openai_chat.calls import Calls
 from trioproxy.dialects.openai_chat.chunks import (
     Call,
@@ -19,7 +20,6 @@ from trioproxy.dialects.openai_chat.chunks import (
     Delta,
     is_signed,
     read_text,
-    read_usage,
     reasoning_of,
     segments,
 )
@@ -168,7 +168,7 @@ class Reader(Stage[Frame, Event]):
         yield error or Error("upstream", "the upstream sent a part of its answer that cannot be read", 502)
 
     def _chunk(self, chunk: Chunk, *, whole: bool) -> Iterator[Event]:
-        usage = read_usage(chunk.usage) or read_usage(_inner(chunk.x_groq, "usage"))
+        usage = _usage_of(chunk.usage) or _usage_of(_inner(chunk.x_groq, "usage"))
         if usage and (usage[0].input_tokens or usage[0].output_tokens or self._usage is None):
             self._usage, self._reasoning = usage  # cumulative: the last that says something holds (hazard H043)
         choices = chunk.choices or ()
@@ -186,7 +186,7 @@ class Reader(Stage[Frame, Event]):
             else:
                 self._ledger.note("choices[]", "of several answers only the first is told")
         if usage and finished and not whole:
-            yield MessageDelta(usage=self._usage, extra=self._thought())
+            yield MessageDelta(usage=self._usage, extra=thought(self._reasoning))
 
     def _choice(self, choice: Choice, *, whole: bool) -> Iterator[Event]:
         # Perplexity gives both: in a stream all so far beside the piece, in a whole body an empty piece beside all.
@@ -270,8 +270,8 @@ class Reader(Stage[Frame, Event]):
     def _annotations(self, annotations: list[Any]) -> Iterator[Event]:
         """Web citations, as Anthropic has them: on the block of text that is open, or that they open."""
         for each in annotations:
-            cited = _inner(each, "url_citation")
-            if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
+            cited = citation(_inner(each, "url_citation"))
+            if cited is None:
                 self._ledger.note("choices[].message.annotations[]", "an annotation that is no citation of a page")
                 continue
             if self._block is None or self._thinks:
@@ -279,14 +279,7 @@ class Reader(Stage[Frame, Event]):
                 self._block, self._thinks = self._next, False
                 self._next += 1
                 yield BlockStart(self._block, Text())
-            citation = {
-                "type": "web_search_result_location",
-                "url": cited["url"],
-                "title": cited.get("title"),
-                "encrypted_index": "",
-                "cited_text": cited.get("content") or "",
-            }
-            yield OtherDelta(self._block, "citations_delta", {"delta": {"citation": citation}})
+            yield OtherDelta(self._block, "citations_delta", {"delta": {"citation": cited}})
 
     def _call(self, call: Call, *, begins: bool = False) -> Iterator[Event]:
         yield from self._close_block()
@@ -324,12 +317,7 @@ class Reader(Stage[Frame, Event]):
     def _message_delta(self) -> MessageDelta:
         reason = self._reason
         met = self._met if reason == "stop_sequence" else None
-        return MessageDelta(reason, met, self._usage, self._thought())
-
-    def _thought(self) -> dict[str, Any]:
-        """How many of the output tokens were reasoning, as Anthropic's usage has it."""
-        details = {"output_tokens_details": {"thinking_tokens": self._reasoning}}
-        return {"usage": details} if self._reasoning else {}
+        return MessageDelta(reason, met, self._usage, thought(self._reasoning))
 
     def _finished(self) -> Iterator[Event]:
         """The answer is over: [DONE], or the end of a body or of a stream that said its reason."""
@@ -364,6 +352,10 @@ def _stops(exchange: Exchange) -> list[Any]:
     """The stop sequences that the client asked for: only these are told as what ended the answer (hazard H139)."""
     asked = exchange.request.extra.get("stop_sequences") if exchange.request else None
     return asked if isinstance(asked, list) else []
+
+
+def _usage_of(wire: Any) -> tuple[Usage, int] | None:
+    return read_usage(wire, "prompt", "completion")
 
 
 def _inner(value: Any, key: str) -> Any:

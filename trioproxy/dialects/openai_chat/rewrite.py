@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from trioproxy.dialects.openai.told import refusal
+from trioproxy.dialects.openai.write_content import texts, write_parts
+from trioproxy.dialects.openai.write_options import cache_key
 from trioproxy.dialects.openai_chat.hosts import ways_of
-from trioproxy.dialects.openai_chat.told import refusal
-from trioproxy.dialects.openai_chat.write_content import texts, write_parts
-from trioproxy.dialects.openai_chat.write_request import cache_key, write_request
+from trioproxy.dialects.openai_chat.write_content import PARTS
+from trioproxy.dialects.openai_chat.write_request import write_request
 from trioproxy.dialects.patch import patched
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Block, Message, OtherBlock, Request, Source, Text, ToolResult, ToolUse, replace
@@ -45,7 +47,8 @@ def rewrite(request: Request, source: Source, target: Target) -> Written:
 
 
 def _rewritten(request: Request, source: Source, target: Target) -> Written:
-    wire = patched(source.wire, _beside(source.request, target), _beside(request, target))
+    before = replace(source.request, model=request.model)  # whose ways count for both
+    wire = patched(source.wire, _beside(before, target), _beside(request, target)) | {"model": request.model}
     if request.max_tokens != source.request.max_tokens:
         wire = _limited(wire, request.max_tokens, ways_of(target, request.model).limit)
     if (key := cache_key(target)) and wire.get("prompt_cache_key") is None:
@@ -143,7 +146,7 @@ def _parts(block: Block) -> list[Wire]:
     """What a block says; of one that only chat has, the very part that it was."""
     if isinstance(block, OtherBlock) and block.kind != "document":
         return [block.extra]
-    return write_parts(block, "", Ledger())
+    return write_parts(block, "", PARTS, Ledger())
 
 
 def _call(call: ToolUse) -> Wire:
@@ -153,4 +156,4 @@ def _call(call: ToolUse) -> Wire:
 def _text(content: str | tuple[Block, ...] | None) -> str:
     if isinstance(content, str):
         return content
-    return texts(part for block in content or () for part in write_parts(block, "", Ledger()))
+    return texts(part for block in content or () for part in write_parts(block, "", PARTS, Ledger()))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from trioproxy.dialects.fold import UNENDED
+from trioproxy.dialects.openai.frames import KEEPALIVE, is_plain
 from trioproxy.dialects.openai_chat.chat import Chat, Wire, fault_of
 from trioproxy.dialects.openai_chat.respell import Respeller, first_delta, says_more, take_calls, unknown_fields
 from trioproxy.dialects.peek import BAD_JSON, decode, with_model
@@ -32,7 +33,6 @@ from trioproxy.stage import Exchange, Stage
 __all__ = ["Fold", "StreamWriter"]
 
 _DONE = Frame(b"[DONE]")
-_KEEPALIVE = Frame(b"", raw=b": keepalive\n\n")  # some clients choke on keepalives that are events (hazard H036)
 _BEFORE_CALLS = ("content", "reasoning_content", "reasoning", "reasoning_details")  # what a delta says before its calls
 _QUIET = 8  # pieces of calls that are held before the client gets a sign of life
 
@@ -170,7 +170,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
 
     def _as_it_is(self, frame: Frame) -> Iterator[Frame]:
         if not frame.data:
-            if _is_plain(frame.raw):
+            if is_plain(frame.raw):
                 yield frame  # a comment; a lone `id:` or `retry:` is nothing that the OpenAI SDK survives
             return
         if self._renamed and frame.data.startswith(b"{"):
@@ -179,7 +179,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
             except BAD_JSON:
                 yield frame
             return
-        yield frame if _is_plain(frame.raw) else Frame(frame.data, frame.event)
+        yield frame if is_plain(frame.raw) else Frame(frame.data, frame.event)
 
     # ── … and those that may not ────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,7 +221,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
             self._failed = True
             yield fault
         elif isinstance(event, Ping):
-            yield _KEEPALIVE
+            yield KEEPALIVE
         elif isinstance(event, Unknown):
             if event.frame is not None and event.frame.whole:
                 yield Error("upstream", "the upstream answered with JSON that is no chat completion", 502)
@@ -247,7 +247,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
         """A sign of life now and then while a call is held: `keepalive` saw its pieces pass, and gives none."""
         self._quiet += 1
         if self._quiet % _QUIET == 0:
-            yield _KEEPALIVE
+            yield KEEPALIVE
 
     def _end(self) -> Iterator[Frame]:
         if not self._begun:
@@ -283,14 +283,6 @@ class StreamWriter(Stage[Event, Frame | Error]):
         """What stands around the text of a chunk that says nothing but this field."""
         before, _, after = self._chunk({field: "\0"}).data.partition(b'"\\u0000"')
         return before, after
-
-
-def _is_plain(raw: bytes) -> bool:
-    """Whether a frame has no `id:` or `retry:` line, after which the OpenAI SDK for Python fails on empty blocks."""
-    if raw.startswith((b"data:", b"event:")) and b"\nid" not in raw and b"\nretry" not in raw and b"\r" not in raw:
-        return True
-    lines = raw.replace(b"\r", b"\n").split(b"\n")
-    return not any(line.partition(b":")[0] in (b"id", b"retry") for line in lines)
 
 
 def _frame(wire: Wire) -> Frame:

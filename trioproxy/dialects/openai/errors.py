@@ -9,7 +9,7 @@ import msgspec
 
 from trioproxy.items import Error, ErrorKind
 
-__all__ = ["write_error", "write_error_event"]
+__all__ = ["error_object", "write_error"]
 
 # kind → type, code
 _NAMES: dict[ErrorKind, tuple[str, str | None]] = {
@@ -29,13 +29,13 @@ _NAMES: dict[ErrorKind, tuple[str, str | None]] = {
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 
 
-def write_error(error: Error, request_id: str) -> bytes:
+def error_object(error: Error) -> dict[str, str | None]:
+    """The object that says what went wrong."""
     name, code = _NAMES[error.kind]
     if error.kind == "not_found" and _MODEL.search(error.message):
         code = "model_not_found"  # which clients look for
-    inner = {"message": error.message, "type": name, "param": None, "code": code}
-    return msgspec.json.encode({"error": inner, "request_id": request_id})
+    return {"message": error.message, "type": name, "param": None, "code": code}
 
 
-def write_error_event(error: Error, request_id: str) -> bytes:
-    return b"data: " + write_error(error, request_id) + b"\n\n"
+def write_error(error: Error, request_id: str) -> bytes:
+    return msgspec.json.encode({"error": error_object(error), "request_id": request_id})

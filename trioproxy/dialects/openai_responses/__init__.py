@@ -1,0 +1,112 @@
+"""OpenAI Responses: `POST /v1/responses`, as OpenAI, Codex and everyone who is compatible with it speak it.
+
+Source: platform.openai.com/docs/api-reference/responses; what real providers send beyond it is in the tests'
+recordings.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from trioproxy.dialects.fold import FoldWriter
+from trioproxy.dialects.models import Model
+from trioproxy.dialects.openai.errors import write_error
+from trioproxy.dialects.openai.models import read_models, write_model, write_models
+from trioproxy.dialects.openai.write_options import cache_key
+from trioproxy.dialects.openai_responses.failed import write_error_event
+from trioproxy.dialects.openai_responses.read_request import read_request
+from trioproxy.dialects.openai_responses.reader import Reader
+from trioproxy.dialects.openai_responses.rewrite import fit, rewrite
+from trioproxy.dialects.openai_responses.write_request import write_request
+from trioproxy.dialects.openai_responses.writer import Fold, StreamWriter
+from trioproxy.dialects.peek import Peek, fields_of, peeked
+from trioproxy.dialects.style import Style
+from trioproxy.dialects.target import Target, Written
+from trioproxy.items import Error, Event, Frame, Request
+from trioproxy.ledger import Ledger
+from trioproxy.stage import Exchange, Stage
+
+__all__ = ["OpenAIResponses"]
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Peek(msgspec.Struct):
+    """What is no Boolean says nothing: `read_request` and upstreams say what is wrong with it."""
+
+    model: str = ""
+    stream: Any = None
+    prompt_cache_key: msgspec.Raw = _NULL
+    metadata: msgspec.Raw = msgspec.Raw()
+    client_metadata: msgspec.Raw = msgspec.Raw()
+
+
+_PEEK = msgspec.json.Decoder(_Peek)
+
+
+class OpenAIResponses:
+    """See `Dialect` for what each method takes and gives."""
+
+    name = "openai-responses"
+    paths = ("/v1/responses", "/responses")
+    # What stands beside it at OpenAI: its stored answers, and the endpoints that have no dialect of their own.
+    beside = ("/v1/responses/", "/responses/", "/v1/conversations", "/v1/embeddings", "/v1/audio/", "/v1/images/")
+
+    counts_first = False
+    # Who speaks it waits for the terminal event, and takes a clean end without one for a failure (tests/clients).
+    breaks_off = False
+
+    def peek(self, body: bytes, /) -> Peek | None:
+        if (wire := peeked(body, _PEEK)) is None:
+            return None
+        metadata = {**fields_of(wire.client_metadata), **fields_of(wire.metadata)}  # Codex tells its session there
+        return Peek(wire.model, wire.stream is True, True, wire.prompt_cache_key != _NULL, metadata)
+
+    def read_request(self, body: bytes, /) -> Request:
+        return read_request(body)
+
+    def amend(self, peek: Peek, target: Target, /) -> Mapping[str, Any]:
+        key = "" if peek.cache_key else cache_key(target)
+        return {"prompt_cache_key": key} if key else {}
+
+    def fit(self, request: Request, target: Target, ledger: Ledger, /) -> Request:
+        return fit(request, target, ledger)
+
+    def write_request(self, request: Request, target: Target, ledger: Ledger, /) -> Written:
+        source = request.source
+        if source is None or source.dialect != self.name:
+            return write_request(request, target, ledger)
+        return rewrite(request, source, target)
+
+    def reader(self, exchange: Exchange, /) -> Stage[Frame, Event]:
+        return Reader(exchange)
+
+    def writer(self, exchange: Exchange, style: Style, /) -> Stage[Event, Frame | Error]:
+        same = exchange.upstream_dialect == self.name and not exchange.answered_here
+        if exchange.stream:
+            return StreamWriter(exchange, style, same=same)
+        shown = exchange.model if exchange.model != exchange.upstream_model else ""
+        fold = Fold(exchange, style, same=same)
+        return FoldWriter(fold, same=same, limit=exchange.event_limit, model=shown)
+
+    def credentials(self, token: str, target: Target, /) -> list[tuple[bytes, bytes]]:
+        return [(b"authorization", b"Bearer " + token.encode("ascii"))]
+
+    def asks(self, target: Target, /) -> list[tuple[bytes, bytes]]:
+        return []
+
+    def write_error(self, error: Error, request_id: str, /) -> bytes:
+        return write_error(error, request_id)
+
+    def write_error_event(self, error: Error, request_id: str, /) -> bytes:
+        return write_error_event(error, request_id)
+
+    def read_models(self, body: bytes, /) -> list[Model]:
+        return read_models(body)
+
+    def write_model(self, model: Model, /) -> bytes:
+        return write_model(model)
+
+    def write_models(self, models: Iterable[Model], /) -> bytes:
+        return write_models(models)
