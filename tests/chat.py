@@ -62,9 +62,10 @@ def gathered(body: bytes) -> dict[str, Any]:
             for key, value in choice["delta"].items():
                 if key == "tool_calls":
                     for each in value:
-                        known = calls.setdefault(each["index"], {"function": {"arguments": ""}})
-                        function = {"arguments": known["function"]["arguments"] + each["function"]["arguments"]}
-                        known |= each | {"function": known["function"] | each["function"] | function}
+                        kind, field = ("custom", "input") if "custom" in each else ("function", "arguments")
+                        known = calls.setdefault(each["index"], {kind: {field: ""}})
+                        said = {field: known[kind][field] + each[kind][field]}
+                        known |= each | {kind: known[kind] | each[kind] | said}
                 else:
                     message[key] = message[key] + value if key in message and value is not None else value
             message["finish_reason"] = choice["finish_reason"]

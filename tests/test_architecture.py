@@ -328,6 +328,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dialects.openai_responses.read_*": "tests/dialects/openai_responses/test_read_request.py: they read one body",
     "dialects.openai_chat.chunks": "tests/dialects/openai_chat/test_reader.py reads them",
     "dialects.openai_chat.chat": "tests/dialects/openai_chat/test_writer.py: what its two writers share",
+    "dialects.openai_chat.told_calls": "the same: the calls",
     "dialects.openai.errors": "tests/dialects/test_errors.py writes every dialect's",
     "dialects.anthropic.*": "tests/dialects/test_anthropic*.py: a dialect's parts have no meaning without each other",
 }

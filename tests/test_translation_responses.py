@@ -9,12 +9,23 @@ import msgspec
 import pytest
 
 from tests.anthropic import judge, message, texts, wire
+from tests.chat import call as chat_call
 from tests.chat import chunk, gathered
 from tests.chat import stream as chat_stream
 from tests.peers import Answer, Line, ask, proxy, upstream
-from tests.responses import call, check, reasoning, response, stream, text_part
+from tests.responses import call, check, custom_call, reasoning, response, stream, text_part
 from tests.responses import message as said
 from trioproxy.dialects.carried import TAG, carried
+from trioproxy.items import (
+    BlockStart,
+    BlockStop,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    ToolInputDelta,
+    ToolUse,
+    Usage,
+)
 
 DIALECTS = ("anthropic", "openai-chat", "openai-responses")
 PATHS = dict(zip(DIALECTS, ("/v1/messages", "/v1/chat/completions", "/v1/responses"), strict=True))
@@ -156,6 +167,190 @@ async def test_a_stream_that_breaks_off_ends_as_one_that_failed() -> None:
     end = check(got.body)  # one terminal event, numbered like all before it
     assert (end["status"], got.complete) == ("failed", True)
     assert b"event: error\n" in got.body
+
+
+# ── tools that take a text, at the path of Chat ─────────────────────────────────────────────────────────────────────
+
+PATCH = '*** Begin Patch\n*** Update File: "a"\n*** End Patch'
+GRAMMAR = {"syntax": "lark", "definition": "start: begin_patch hunk+ end_patch"}
+ABOUT = {"name": "apply.patch", "description": "Edits."}  # a name that no upstream takes
+NESTED = {"type": "custom", "custom": {**ABOUT, "format": {"type": "grammar", "grammar": GRAMMAR}}}
+FLAT = {"type": "custom", "name": "ApplyPatch", "description": "Edits.", "format": {"type": "grammar", **GRAMMAR}}
+
+
+async def patches(line: Line) -> None:
+    """An upstream that calls the one tool that it is offered, with a patch as its `input`."""
+    asked = msgspec.json.decode(line.asked.body)
+    dialect = next(name for name, path in PATHS.items() if line.asked.target.endswith(path))
+    if asked.get("stream"):
+        await line.head()
+        await line.chunk(PATCHES[dialect](asked["tools"][0]))
+        await line.end()
+    else:
+        await line.whole(msgspec.json.encode(WHOLE_PATCHES[dialect](asked["tools"][0])))
+
+
+def packed(step: int = 9) -> list[str]:
+    text = msgspec.json.encode({"input": PATCH}).decode()
+    return [text[at : at + step] for at in range(0, len(text), step)]
+
+
+def anthropic_patch(tool: Any) -> bytes:
+    pieces = [ToolInputDelta(0, piece) for piece in packed()]
+    use = [BlockStart(0, ToolUse(id="call_2", name=tool["name"])), *pieces, BlockStop(0)]
+    return wire(
+        [MessageStart("msg_1", "m", Usage(1, 1)), *use, MessageDelta("tool_use", usage=Usage(1, 5)), MessageStop()]
+    )
+
+
+def chat_patch(tool: Any) -> bytes:
+    begun = chat_call(0, "", id="call_2", name=tool["function"]["name"])
+    return chat_stream(begun, *(chat_call(0, piece) for piece in packed()), finish="tool_calls")
+
+
+def responses_patch(tool: Any) -> bytes:
+    if tool["type"] == "custom":
+        return stream(custom_call(0, PATCH[:9], PATCH[9:], name=tool["name"]))
+    return stream(call(0, *packed(), call_id="call_2", name=tool["name"]))
+
+
+def whole_chat_patch(tool: Any) -> Any:
+    function = {"name": tool["function"]["name"], "arguments": "".join(packed())}
+    said = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call_2", "type": "function", "function": function}],
+    }
+    return WHOLES["openai-chat"] | {"choices": [{"index": 0, "message": said, "finish_reason": "tool_calls"}]}
+
+
+def whole_anthropic_patch(tool: Any) -> Any:
+    use = {"type": "tool_use", "id": "call_2", "name": tool["name"], "input": {"input": PATCH}}
+    return WHOLES["anthropic"] | {"content": [use], "stop_reason": "tool_use"}
+
+
+def whole_responses_patch(tool: Any) -> Any:
+    said = {"type": "function_call", "arguments": "".join(packed())}
+    said = {"type": "custom_tool_call", "input": PATCH} if tool["type"] == "custom" else said
+    item = {"id": "i_1", "call_id": "call_2", "name": tool["name"], "status": "completed", **said}
+    return response("completed", item)
+
+
+PATCHES = dict(zip(DIALECTS, (anthropic_patch, chat_patch, responses_patch), strict=True))
+WHOLE_PATCHES = dict(zip(DIALECTS, (whole_anthropic_patch, whole_chat_patch, whole_responses_patch), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("said", "dialect"),
+    [
+        *(("input", dialect) for dialect in DIALECTS),
+        *(("messages", dialect) for dialect in DIALECTS if dialect != "openai-chat"),  # which passes as it comes
+    ],
+)
+async def test_h150h_cursor_reads_a_patch_as_the_arguments_of_a_function(said: str, dialect: str) -> None:
+    """Whatever it asks in: of `custom` calls it knows nothing, nor of the object that others have the text in."""
+    chat = pytest.importorskip("openai.types.chat", reason="the openai package is not installed")
+    body = {"model": "m", said: [USER], "tools": [FLAT]}
+    async with upstream(patches) as up, proxy(toml(up, dialect)) as port:
+        streamed = await ask(port, msgspec.json.encode(body | {"stream": True}), path=PATHS["openai-chat"])
+        whole = await ask(port, msgspec.json.encode(body), path=PATHS["openai-chat"])
+    chunks = [
+        chat.ChatCompletionChunk.model_validate_json(frame[6:])
+        for frame in streamed.body.split(b"\n\n")
+        if frame.startswith(b"data: {")
+    ]
+    calls = [each for chunk in chunks for choice in chunk.choices for each in choice.delta.tool_calls or ()]
+    assert (calls[0].id, calls[0].type, calls[0].function.name) == ("call_2", "function", "ApplyPatch")
+    assert "".join(each.function.arguments for each in calls) == PATCH
+    assert len(calls) > 2
+    completion = chat.ChatCompletion.model_validate_json(whole.body)
+    [made] = completion.choices[0].message.tool_calls
+    assert isinstance(made, chat.ChatCompletionMessageFunctionToolCall)
+    assert (made.id, made.function.name, made.function.arguments) == ("call_2", "ApplyPatch", PATCH)
+    assert completion.choices[0].finish_reason == gathered(streamed.body)["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "openai-responses"])
+async def test_a_custom_tool_of_chat_is_called_as_one(dialect: str) -> None:
+    chat = pytest.importorskip("openai.types.chat", reason="the openai package is not installed")
+    choice = {"type": "custom", "custom": {"name": ABOUT["name"]}}
+    body = {"model": "m", "messages": [USER], "tools": [NESTED], "tool_choice": choice}
+    async with upstream(patches) as up, proxy(toml(up, dialect)) as port:
+        streamed = await ask(port, msgspec.json.encode(body | {"stream": True}), path=PATHS["openai-chat"])
+        whole = await ask(port, msgspec.json.encode(body), path=PATHS["openai-chat"])
+    [offered] = msgspec.json.decode(up.requests[0].body)["tools"]
+    assert GRAMMAR["definition"] in offered["description"]
+    assert "." not in offered["name"]
+    assert "tools[].custom.format" in whole.headers["x-trioproxy-lossy"]
+    completion = chat.ChatCompletion.model_validate_json(whole.body)
+    [made] = completion.choices[0].message.tool_calls
+    assert isinstance(made, chat.ChatCompletionMessageCustomToolCall)
+    assert (made.id, made.custom.name, made.custom.input) == ("call_2", ABOUT["name"], PATCH)
+    told = gathered(streamed.body)
+    assert [made.model_dump() | {"index": 0}] == told["tool_calls"]  # the SDK has no type for it in a chunk
+    assert completion.choices[0].finish_reason == told["finish_reason"] == "tool_calls"
+
+
+HISTORIES: dict[str, dict[str, Any]] = {
+    "custom calls of chat": {
+        "tools": [NESTED | {"custom": {"name": "ApplyPatch"}}],
+        "messages": [
+            USER,
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "ApplyPatch", "input": PATCH}}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "done"},
+        ],
+    },
+    "Cursor's in the words of chat": {
+        "tools": [FLAT],
+        "messages": [
+            USER,
+            {
+                "role": "assistant",
+                "content": [],
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "ApplyPatch", "arguments": PATCH}}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "done"},
+        ],
+    },
+    "Cursor's in those of Responses": {
+        "tools": [FLAT],
+        "input": [
+            USER,
+            {"type": "function_call", "call_id": "c", "name": "ApplyPatch", "arguments": PATCH},
+            {"type": "function_call_output", "call_id": "c", "output": "done"},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+async def test_what_was_called_before_is_a_call_with_its_result(history: str) -> None:
+    body = msgspec.json.encode({"model": "m", **HISTORIES[history]})
+    async with upstream(answers) as up, proxy(toml(up, "anthropic")) as port:
+        got = await ask(port, body, path=PATHS["openai-chat"])
+    assert got.status == 200
+    _, made, result = msgspec.json.decode(up.requests[0].body)["messages"]
+    assert made["content"] == [{"type": "tool_use", "id": "c", "name": "ApplyPatch", "input": {"input": PATCH}}]
+    [block] = result["content"]
+    assert (block["type"], block["tool_use_id"], block["content"]) == ("tool_result", "c", "done")
+
+
+async def test_between_chat_and_chat_a_custom_tool_and_its_calls_pass() -> None:
+    custom = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "ApplyPatch", "input": PATCH}}
+    sent = chat_stream(chunk({"tool_calls": [custom]}), finish="tool_calls")
+
+    async def calls(line: Line) -> None:
+        await line.head()
+        await line.chunk(sent)
+        await line.end()
+
+    body = msgspec.json.encode({"model": "m", "stream": True, **HISTORIES["custom calls of chat"]})
+    async with upstream(calls) as up, proxy(toml(up, "openai-chat")) as port:
+        got = await ask(port, body, path=PATHS["openai-chat"])
+    assert (up.requests[0].body, got.body) == (body, sent)
 
 
 # ── reasoning on its way through a client of another dialect ────────────────────────────────────────────────────────

@@ -83,12 +83,13 @@ class Clients:
         return self.openai.chat.completions.create(**question).to_dict(warnings=False)
 
     def _completion_stream(self, question: Wire) -> Wire:
-        completion: Wire = {}
+        last = None
         with self.openai.chat.completions.stream(**question, stream_options={"include_usage": True}) as stream:
             for event in stream:
                 if event.type == "chunk":
-                    # Its `get_final_completion` raises for any answer that was cut short, as if it had to be parsed.
-                    completion = event.snapshot.to_dict(warnings=False)
+                    last = event.snapshot
+        # `get_final_completion` raises for any answer that was cut short, as if it had to be parsed.
+        completion: Wire = last.to_dict(warnings=False) if last is not None else {}
         return completion
 
     def response(self, question: Wire) -> Wire:

@@ -50,7 +50,7 @@ from tests.hazards.chat import (
 from tests.hazards.chat import message as answer_of
 from tests.hazards.responses import ASKS_R, RESPONSES, WHOLE_R, R, asked, for_anthropic, for_chat, for_responses
 from tests.peers import Line, ask, proxy, upstream
-from tests.responses import begun, check, ended, event, frames, reasoning, response, text_part, wires
+from tests.responses import begun, check, ended, frames, reasoning, response, text_part, wires
 from tests.responses import message as message_of
 from tests.responses import stream as stream_of
 from trioproxy import Batch, Exchange, Seconds

@@ -144,9 +144,12 @@ def test_h046_message_delta_is_cumulative() -> None:
         ({"output_tokens": 0}, (14, 3)),
     ]
     for last, expected in ends:
-        usage = to_chat(start + text_block(0, "a") + message_end(**last)).usage
+        body = start + text_block(0, "a") + message_end(**last)
+        usage = to_chat(body).usage
         assert usage is not None
         assert (usage["prompt_tokens"], usage["completion_tokens"]) == expected
+        told = for_responses(body, asked(A)).response["usage"]
+        assert (told["input_tokens"], told["output_tokens"]) == expected
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"total_tokens": 3}, "odd", {"prompt_tokens": None}])
@@ -231,7 +234,7 @@ def counts(input: int, output: int, **details: int) -> Wire:
     }
 
 
-def told(usage: Any, status: str = "completed", **more: Any) -> bytes:
+def ending(usage: Any, status: str = "completed", **more: Any) -> bytes:
     """An answer that ends with this usage, and began with other ones."""
     zeros, null = begun(usage=counts(0, 0))[0], begun()[1]
     return frames(zeros, null, *message_of(0, "a"), ended(status=status, usage=usage, **more))
@@ -239,7 +242,7 @@ def told(usage: Any, status: str = "completed", **more: Any) -> bytes:
 
 @pytest.mark.parametrize(("cached", "written", "input"), [(0, 0, 100), (80, 0, 20), (20, 30, 50), (0, 30, 70)])
 def test_h043_h044_h045_what_a_response_counts(cached: int, written: int, input: int) -> None:
-    body = told(counts(100, 5, cached_tokens=cached, cache_write_tokens=written))
+    body = ending(counts(100, 5, cached_tokens=cached, cache_write_tokens=written))
     for got in (
         for_anthropic(body).usage,
         msgspec.json.decode(through(body, between(A, R, stream=False)).body)["usage"],
@@ -254,7 +257,7 @@ def test_h043_h044_h045_what_a_response_counts(cached: int, written: int, input:
 
 
 def test_h044_a_response_that_counts_more_cached_than_asked() -> None:
-    assert for_anthropic(told(counts(10, 5, cached_tokens=80))).usage["input_tokens"] == 0
+    assert for_anthropic(ending(counts(10, 5, cached_tokens=80))).usage["input_tokens"] == 0
 
 
 def test_h044_h045_the_whole_prompt_for_a_responses_client() -> None:
@@ -272,26 +275,14 @@ def test_h044_h045_the_whole_prompt_for_a_responses_client() -> None:
     assert (got["input_tokens"], got["input_tokens_details"]["cached_tokens"]) == (100, 80)
 
 
-def test_h046_what_anthropic_counts_is_cumulative() -> None:
-    start = message_start(input_tokens=10, output_tokens=3, cache_read_input_tokens=4)
-    for last, expected in (
-        ({"output_tokens": 9}, (14, 9)),
-        ({"input_tokens": 0, "output_tokens": 9, "cache_read_input_tokens": 0}, (14, 9)),
-        ({"input_tokens": 12, "output_tokens": 9}, (16, 9)),
-        ({"output_tokens": 0}, (14, 3)),
-    ):
-        got = for_responses(start + text_block(0, "a") + message_end(**last), asked(A)).response["usage"]
-        assert (got["input_tokens"], got["output_tokens"]) == expected
-
-
 @pytest.mark.parametrize("usage", [None, {}, {"total_tokens": 3}, "odd", {"input_tokens": None}])
 def test_h047_usage_is_always_there_though_a_response_has_none(usage: Any) -> None:
-    got = for_anthropic(told(usage))
+    got = for_anthropic(ending(usage))
     assert type(got.start["usage"]["input_tokens"]) is int
     assert type(got.usage["output_tokens"]) is int
-    folded = msgspec.json.decode(through(told(usage), between(A, R, stream=False)).body)
+    folded = msgspec.json.decode(through(ending(usage), between(A, R, stream=False)).body)
     assert {type(folded["usage"][key]) for key in ("input_tokens", "output_tokens")} == {int}
-    assert for_chat(told(usage)).content == "a"
+    assert for_chat(ending(usage)).content == "a"
 
 
 @pytest.mark.parametrize("usage", [None, {}, "odd"])
@@ -309,14 +300,14 @@ def test_h047_usage_is_always_there_for_a_responses_client(usage: Any) -> None:
 async def test_h048_message_start_says_how_long_a_request_to_responses_is() -> None:
     words = " ".join(["many words of a long request"] * 400)
     body = msgspec.json.encode({**msgspec.json.decode(ASKS_A), "messages": [{"role": "user", "content": words}]})
-    async with upstream(streams(told(counts(3000, 5)))) as up, proxy(at(up.toml(), R)) as port:
+    async with upstream(streams(ending(counts(3000, 5)))) as up, proxy(at(up.toml(), R)) as port:
         got = Message((await ask(port, body, headers=CLAUDE)).body)
     assert 1200 < got.start["usage"]["input_tokens"] < 5000
     assert got.usage["input_tokens"] == 3000  # and message_delta says it exactly
 
 
 def test_h049_reasoning_tokens_of_a_response() -> None:
-    body = told(counts(10, 50, reasoning_tokens=30))
+    body = ending(counts(10, 50, reasoning_tokens=30))
     got = for_anthropic(body).usage
     assert (got["output_tokens"], got["output_tokens_details"]) == (50, {"thinking_tokens": 30})
     usage = for_chat(body).usage
@@ -324,7 +315,7 @@ def test_h049_reasoning_tokens_of_a_response() -> None:
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 30
     # xAI counts them beside the output, and not in it.
     beside = counts(10, 20, reasoning_tokens=30) | {"total_tokens": 60}
-    assert for_anthropic(told(beside)).usage["output_tokens"] == 50
+    assert for_anthropic(ending(beside)).usage["output_tokens"] == 50
 
 
 def test_h049_reasoning_tokens_for_a_responses_client() -> None:
@@ -351,10 +342,10 @@ def test_h049_reasoning_tokens_for_a_responses_client() -> None:
 
 @pytest.mark.parametrize("usage", [counts(10, 50), None])
 def test_h050_usage_of_every_end(usage: Any) -> None:
-    cut = told(usage, "incomplete", incomplete_details={"reason": "max_output_tokens"})
+    cut = ending(usage, "incomplete", incomplete_details={"reason": "max_output_tokens"})
     got = for_anthropic(cut)
     assert (got.stop_reason, got.usage["output_tokens"]) == ("max_tokens", 50 if usage else 0)
-    failed = told(usage, "failed", error={"code": "server_error", "message": "boom"})
+    failed = ending(usage, "failed", error={"code": "server_error", "message": "boom"})
     events = read(failed, between(A, R))
     counted = [each.usage for each in events if isinstance(each, MessageDelta)]
     assert counted == ([Usage(10, 50, None, 0)] if usage else [])  # what has failed has cost, too

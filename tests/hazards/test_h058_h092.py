@@ -347,7 +347,7 @@ FUNCTION = {"type": "function", "name": "f", "parameters": OBJECT}
 
 
 async def test_h082_h083_budgets_and_efforts() -> None:
-    """A budget is an effort at OpenAI; an effort is one for Claude, or a budget where it knows none, with room for it."""
+    """A budget is an effort at OpenAI; an effort is one for Claude, or a budget with room for it if it knows none."""
     budget = {"thinking": {"type": "enabled", "budget_tokens": 500}}  # as Claude Code's suggestions ask
     got = await asks(R, A, {"model": "gpt-5.4", "max_tokens": 600, "messages": [HI], **budget})
     assert got.body["reasoning"]["effort"] == "low"

@@ -295,11 +295,42 @@ def test_legacy_functions() -> None:
     assert not request.unsaid
 
 
-def test_custom_calls_are_told_as_text() -> None:
-    call = {"id": "c", "type": "custom", "custom": {"name": "patch", "input": "xyz"}}
-    request = read(USER, {"role": "assistant", "tool_calls": [call]})
-    assert request.messages[1].content == (Text(text="[called patch with]\nxyz"),)
-    assert "messages[].tool_calls[type=custom]" in lost(request)
+def test_custom_calls_have_their_text_as_the_argument() -> None:
+    call = {"id": "c", "type": "custom", "custom": {"name": "patch", "input": 'a "b"\n'}}
+    request = read(
+        USER, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "ok"}
+    )
+    assert request.messages[1:] == (
+        Message("assistant", (ToolUse(id="c", name="patch", input='{"input":"a \\"b\\"\\n"}'),)),
+        Message("user", (ToolResult(tool_use_id="c", content="ok"),)),
+    )
+    assert not request.unsaid
+
+
+PATCH = "*** Begin Patch\n*** Delete File: a\n*** End Patch"
+FLAT = {"type": "custom", "name": "ApplyPatch", "format": {"type": "text"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input"),
+    [
+        (PATCH, {"input": PATCH}),
+        ('{"a": 1}', {"input": '{"a": 1}'}),  # a text, whatever it looks like
+        ("", {"input": ""}),
+        ('{"input": "x"}', {"input": "x"}),  # as others may have told it
+        (None, {}),
+    ],
+)
+def test_h150h_cursor_calls_a_tool_that_takes_a_text_as_a_function(arguments: Any, input: dict[str, str]) -> None:
+    """And its arguments are the text, as it has been told the call."""
+    made = {"id": "c", "type": "function", "function": {"name": "ApplyPatch", "arguments": arguments}}
+    request = read(
+        USER, {"role": "assistant", "content": [], "tool_calls": [made, *calls("{")["tool_calls"]]}, tools=[FLAT]
+    )
+    patch, other = content_of(request, 1)
+    assert isinstance(patch, ToolUse)
+    assert msgspec.json.decode(patch.input) == input
+    assert other == ToolUse(id="c0", name="f", input='{"unparsed_arguments":"{"}')
 
 
 def test_h062_results_with_images() -> None:
@@ -377,7 +408,7 @@ def test_h068_tools_of_every_shape() -> None:
             {"type": "function", "name": "flat", "parameters": {"properties": {"z": {}, "a": {}}}},
             {"function": {"name": "typeless", "description": None, "parameters": {"type": "object"}}},
             {"type": "function", "function": {"description": "nameless"}},
-            {"type": "custom", "custom": {"name": "c"}},
+            {"type": "mcp", "server_label": "m"},
         ]
     )
     assert list(request.tools[1]["input_schema"]["properties"]) == ["z", "a"]  # H122
@@ -386,7 +417,36 @@ def test_h068_tools_of_every_shape() -> None:
         {"name": "flat", "input_schema": {"type": "object", "properties": {"z": {}, "a": {}}}},
         {"name": "typeless", "input_schema": {"type": "object"}},
     )
-    assert set(lost(request)) == {"tools[].function.name", "tools[type=custom]"}
+    assert set(lost(request)) == {"tools[].function.name", "tools[type=mcp]"}
+
+
+def test_a_custom_tool_takes_its_text_as_input_and_tells_its_grammar() -> None:
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /.+/"}}
+    mark = {"cache_control": {"type": "ephemeral"}}
+    request = read(
+        tools=[
+            {"type": "custom", "custom": {"name": "patch", "description": "Patches.", "format": grammar}, **mark},
+            {"type": "custom", "custom": {"name": "free", "format": {"type": "text"}}},
+            FLAT | {"format": {"type": "grammar", "syntax": "regex", "definition": "a+"}},
+            {"type": "custom", "custom": {"description": "nameless"}},
+        ]
+    )
+    patch, free, flat = request.tools
+    assert patch["description"] == "Patches.\n\n`input` must be in the language of this lark grammar:\nstart: /.+/"
+    assert patch["cache_control"] == mark["cache_control"]
+    assert "description" not in free
+    assert (flat["name"], flat["description"].rpartition("\n")[2]) == ("ApplyPatch", "a+")
+    assert {msgspec.json.encode(tool["input_schema"]) for tool in request.tools} == {
+        msgspec.json.encode(free["input_schema"])
+    }
+    assert free["input_schema"]["required"] == ["input"]
+    assert set(lost(request)) == {"tools[].custom.format", "tools[].custom.name"}
+
+
+@pytest.mark.parametrize("tool", [{"type": "custom", "custom": 1}, {"type": "function", "function": 1}])
+def test_a_tool_that_is_no_object_is_refused(tool: dict[str, Any]) -> None:
+    with pytest.raises(ProxyError, match=rf"tools\[0\].{tool['type']}: expected an object, got an integer"):
+        read(tools=[tool])
 
 
 @pytest.mark.parametrize(
@@ -421,8 +481,18 @@ def test_h065_a_choice_without_tools_is_dropped() -> None:
     request = read(tool_choice="required")
     assert "tool_choice" not in request.extra
     assert "tool_choice" in lost(request)
-    gone = read(tools=[*TOOLS, {"type": "custom", "custom": {"name": "c"}}], tool_choice={"custom": {"name": "c"}})
+    gone = read(tools=[*TOOLS, {"type": "mcp", "name": "c"}], tool_choice={"type": "mcp", "name": "c"})
     assert gone.extra["tool_choice"] == {"type": "auto"}
+
+
+def test_a_custom_tool_can_be_chosen() -> None:
+    tools = [*TOOLS, {"type": "custom", "custom": {"name": "c"}}]
+    chosen = {"type": "custom", "custom": {"name": "c"}}
+    assert read(tools=tools, tool_choice=chosen).extra["tool_choice"] == {"type": "tool", "name": "c"}
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [chosen]}}
+    request = read(tools=tools, tool_choice=allowed)
+    assert [tool["name"] for tool in request.tools] == ["c"]
+    assert request.extra["tool_choice"] == {"type": "tool", "name": "c"}
 
 
 # ── options ─────────────────────────────────────────────────────────────────────────────────────────────────────────

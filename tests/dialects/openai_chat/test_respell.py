@@ -221,8 +221,16 @@ def test_calls_in_a_way_without_pieces_stay_as_they_are() -> None:
     custom = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "sql", "input": "select"}}
     body = stream(chunk({"tool_calls": [custom]}))
     assert through(body, tool_calls="single") == body
-    out = through(stream(chunk({"tool_calls": [custom, piece(1, "{}", id="a", name="f")]})), tool_calls="single")
-    assert {"tool_calls": [custom]} in deltas(out)
+    both = [custom, piece(1, "{}", id="a", name="f")]
+    out = through(
+        stream(chunk({"tool_calls": both}), chunk({"tool_calls": [piece(2, "{}", id="b", name="g")]})),
+        tool_calls="single",
+    )
+    assert [each["tool_calls"] for each in deltas(out) if "tool_calls" in each] == [
+        [custom],
+        [told("a", "f", "{}", index=1)],
+        [told("b", "g", "{}", index=2)],
+    ]
 
 
 def test_the_other_of_several_answers_is_left_alone() -> None:

@@ -150,3 +150,58 @@ def test_h133_a_changed_limit_stands_where_the_client_said_it(
     assert msgspec.json.decode(rewrite(replace(request, max_tokens=5), request.source, target).body) == wire | sent
     gone = msgspec.json.decode(rewrite(replace(request, max_tokens=None), request.source, target).body)
     assert gone == wire | {key: value for key, value in said.items() if value is None}
+
+
+# ── tools that take a text ──────────────────────────────────────────────────────────────────────────────────────────
+
+GRAMMAR = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "x"}}
+PATCHING: dict[str, Any] = {
+    "model": "gpt",
+    "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "custom": {"name": "sql", "input": "1"}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "ok"},
+        {"role": "assistant", "tool_calls": [CALL | {"function": {"name": "ApplyPatch", "arguments": "*** x"}}]},
+    ],
+    "tools": [
+        {"type": "custom", "custom": {"name": "sql", "description": "Asks.", "format": GRAMMAR}, "odd": 1},
+        {"type": "custom", "name": "ApplyPatch", "description": "Patches."},
+        {"type": "function", "name": "flat", "parameters": {"type": "object"}},
+    ],
+    "tool_choice": {"type": "custom", "custom": {"name": "sql"}},
+}
+
+
+def test_custom_tools_and_calls_that_nobody_changed_stay() -> None:
+    request = read_request(msgspec.json.encode(PATCHING))
+    assert rewritten(request) == PATCHING
+    assert rewritten(replace(request, model="other")) == PATCHING | {"model": "other"}
+    more = rewritten(replace(request, tools=(*request.tools, {"name": "new", "input_schema": {"type": "object"}})))
+    new = {"type": "function", "function": {"name": "new", "parameters": {"type": "object", "properties": {}}}}
+    assert more == PATCHING | {"tools": [*PATCHING["tools"], new]}
+
+
+def test_changed_custom_tools_are_custom_still() -> None:
+    request = read_request(msgspec.json.encode(PATCHING))
+    tools = tuple(tool | {"description": "New."} for tool in request.tools)
+    choice = {"type": "tool", "name": "ApplyPatch"}
+    got = rewritten(replace(request, tools=tools, extra=request.extra | {"tool_choice": choice}))
+    sql, patch, flat = PATCHING["tools"]
+    assert got["tools"] == [
+        sql | {"custom": sql["custom"] | {"description": "New."}},
+        patch | {"description": "New."},
+        flat | {"description": "New."},
+    ]
+    assert got["tool_choice"] == {"type": "custom", "name": "ApplyPatch"}
+
+
+def test_changed_custom_calls_are_in_the_clients_words() -> None:
+    request = read_request(msgspec.json.encode(PATCHING))
+    messages = []
+    for message in request.messages:
+        blocks = message.content if isinstance(message.content, tuple) else ()
+        uses = tuple(replace(each, input='{"input":"new"}') for each in blocks if isinstance(each, ToolUse))
+        messages.append(replace(message, content=uses) if uses else message)
+    got = rewritten(replace(request, messages=tuple(messages)))["messages"]
+    assert got[1]["tool_calls"] == [{"id": "a", "type": "custom", "custom": {"name": "sql", "input": "new"}}]
+    assert got[3]["tool_calls"] == [CALL | {"function": {"name": "ApplyPatch", "arguments": "new"}}]

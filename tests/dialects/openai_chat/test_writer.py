@@ -13,6 +13,8 @@ from tests.anthropic import METADATA, flow, message, texts, wire
 from tests.chat import C_ON_A, C_ON_A_WHOLE, C_ON_C, chunk, data, gathered, stream
 from tests.corpus import streams, wholes
 from tests.events import answers, in_batches
+from trioproxy.dialects.openai_chat.read_request import read_request
+from trioproxy.dialects.openai_responses.read_request import read_request as read_response_request
 from trioproxy.items import (
     BlockStart,
     BlockStop,
@@ -389,3 +391,168 @@ def test_single_and_delta_come_to_the_same(events: list[Event], sizes: list[int]
     assert body == plain
     told = [line for line in single.split(b"\n\n") if b'"tool_calls":[' in line]
     assert len(told) == sum(isinstance(event, BlockStart) and isinstance(event.block, ToolUse) for event in events)
+
+
+# ── tools that take a text ──────────────────────────────────────────────────────────────────────────────────────────
+
+PATCH = '*** Begin Patch\n+"é\\\n*** End Patch'
+NESTED = {"type": "custom", "custom": {"name": "ApplyPatch"}}
+FLAT = {"type": "custom", "name": "ApplyPatch"}
+USER = {"role": "user", "content": "hi"}
+
+
+def asked(*tools: Any, exchange: Exchange = C_ON_A, responses: bool = False) -> Exchange:
+    """By a client that offers these, in the words of Chat, or in those of Responses as Cursor does."""
+    said: dict[str, Any] = {"input": [USER]} if responses else {"messages": [USER]}
+    read = read_response_request if responses else read_request
+    return replace(fresh(exchange), request=read(msgspec.json.encode({"model": "m", "tools": list(tools), **said})))
+
+
+def patching(text: str = PATCH, *, size: int = 7) -> list[Event]:
+    """A call that says `text`, in pieces of so many characters."""
+    packed = msgspec.json.encode({"input": text}).decode()
+    pieces = [ToolInputDelta(0, packed[at : at + size]) for at in range(0, len(packed), size)]
+    return [BlockStart(0, ToolUse(id="c", name="ApplyPatch")), *pieces, BlockStop(0)]
+
+
+ENDED = (MessageDelta("tool_use", usage=Usage(3, 4)), MessageStop())
+
+
+def entries(*events: Event, exchange: Exchange, calls: Any = "delta") -> list[Any]:
+    """What stands in `tool_calls`, chunk by chunk."""
+    out = styled([*events], calls=calls, exchange=exchange)
+    chunks = [msgspec.json.decode(frame[6:]) for frame in out.split(b"\n\n") if frame.startswith(b"data: {")]
+    return [call for each in chunks for choice in each["choices"] for call in choice["delta"].get("tool_calls", ())]
+
+
+def test_a_custom_tool_is_called_as_one_and_its_text_comes_in_pieces() -> None:
+    begun, *pieces = entries(START, *patching(), *ENDED, exchange=asked(NESTED))
+    assert begun == {"index": 0, "id": "c", "type": "custom", "custom": {"name": "ApplyPatch", "input": ""}}
+    assert len(pieces) > 3
+    assert {(each["index"], *each.keys()) for each in pieces} == {(0, "index", "custom")}
+    assert {tuple(each["custom"]) for each in pieces} == {("input",)}
+    assert "".join(each["custom"]["input"] for each in pieces) == PATCH
+    *_, end, _, done = written(START, *patching(), *ENDED, exchange=asked(NESTED))
+    assert (end["choices"][0]["finish_reason"], done) == ("tool_calls", b"[DONE]")
+
+
+def test_in_one_piece_if_calls_are_told_at_once() -> None:
+    told = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "ApplyPatch", "input": PATCH}}
+    assert entries(START, *patching(), *ENDED, exchange=asked(NESTED), calls="single") == [told]
+    [body] = flow([Translate(), Reframe()], [[START, *patching(), *ENDED]], asked(NESTED, exchange=C_ON_A_WHOLE))
+    choice = msgspec.json.decode(body)["choices"][0]
+    assert choice["message"]["tool_calls"] == [{key: told[key] for key in ("id", "type", "custom")}]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (None, "tool_calls")
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_h150h_cursor_reads_a_function_whose_arguments_are_the_text(responses: bool) -> None:
+    """It offers the tool in the shape of Responses, whatever the words it asks in."""
+    exchange = asked(FLAT, responses=responses)
+    begun, *pieces = entries(START, *patching(), *ENDED, exchange=exchange)
+    assert begun == {"index": 0, "id": "c", "type": "function", "function": {"name": "ApplyPatch", "arguments": ""}}
+    assert "".join(each["function"]["arguments"] for each in pieces) == PATCH
+    single = entries(START, *patching(), *ENDED, exchange=exchange, calls="single")
+    assert single == [begun | {"function": {"name": "ApplyPatch", "arguments": PATCH}}]
+
+
+def test_of_two_kinds_of_calls_each_is_told_as_what_it_is() -> None:
+    function = [BlockStart(1, ToolUse(id="d", name="f")), ToolInputDelta(1, '{"input":"x"}'), BlockStop(1)]
+    [custom, *_, begun, arguments] = entries(START, *patching(), *function, *ENDED, exchange=asked(NESTED))
+    assert (custom["type"], custom["index"], begun["type"], begun["index"]) == ("custom", 0, "function", 1)
+    assert arguments == {"index": 1, "function": {"arguments": '{"input":"x"}'}}
+
+
+def test_calls_that_overlap_are_whole_in_their_order() -> None:
+    patch, function = patching(size=99), [BlockStart(1, ToolUse(id="d", name="f")), BlockStop(1)]
+    events = [START, patch[0], *function, *patch[1:], *ENDED]
+    [body] = flow([Translate(), Reframe()], [events], asked(NESTED, exchange=C_ON_A_WHOLE))
+    made = msgspec.json.decode(body)["choices"][0]["message"]["tool_calls"]
+    assert [call["type"] for call in made] == ["custom", "function"]
+    assert made[1]["function"] == {"name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize("input", ['{"input":"select 1"}', '{ "input" : "select 1", "why": "so" }'])
+def test_a_text_that_comes_with_the_start_of_its_block(input: str) -> None:
+    events = [BlockStart(0, ToolUse(id="c", name="ApplyPatch", input=input)), BlockStop(0)]
+    for calls in ("single", "delta"):
+        [call] = gathered(styled([START, *events, *ENDED], calls=calls, exchange=asked(NESTED)))["tool_calls"]
+        assert call["custom"] == {"name": "ApplyPatch", "input": "select 1"}
+    [call] = gathered(styled([START, events[0], *ENDED], exchange=asked(NESTED)))["tool_calls"]  # its end never came
+    assert call["custom"]["input"] == "select 1"
+
+
+def test_no_arguments_are_no_text_and_other_arguments_all_of_it() -> None:
+    call = BlockStart(0, ToolUse(id="c", name="ApplyPatch"))
+    for arguments, text in (("", ""), ("{}", ""), ('{"patch":"x"}', '{"patch":"x"}')):
+        events = [START, call, ToolInputDelta(0, arguments), BlockStop(0), *ENDED]
+        [made] = gathered(styled(events, exchange=asked(NESTED)))["tool_calls"]
+        assert made["custom"]["input"] == text
+
+
+CUT = [*patching("drop table users")[:3], BlockStop(0)]
+
+
+@pytest.mark.parametrize("exchange", [C_ON_A, C_ON_A_WHOLE])
+@pytest.mark.parametrize("cut", [CUT, CUT[:-1]])
+def test_h109_a_text_that_is_cut_must_not_pass_for_a_whole_one(exchange: Exchange, cut: list[Event]) -> None:
+    """Arguments that are cut show it themselves, being no JSON; half of a command is a command."""
+    out = flow([Translate(), Reframe()], [[START, *cut, *ENDED]], asked(NESTED, exchange=exchange))
+    assert isinstance(out[-1], Error)
+    assert "'ApplyPatch' with arguments that are cut" in out[-1].message
+    assert b"[DONE]" not in b"".join(item for item in out if isinstance(item, bytes))
+    # Where the end says so, the client knows.
+    short = [START, *cut, MessageDelta("max_tokens"), MessageStop()]
+    out = flow([Translate(), Reframe()], [short], asked(NESTED, exchange=exchange))
+    assert not [item for item in out if isinstance(item, Error)]
+    assert b'"finish_reason":"length"' in b"".join(out)
+
+
+def test_what_is_held_of_a_text_has_a_bound() -> None:
+    small = replace(asked(NESTED), event_limit=2000)
+    out = flow([Translate()], [[START, *patching("x" * 3000, size=99), *ENDED]], small)
+    assert [each.message for each in out if isinstance(each, Error)] == [
+        "the upstream sent more than 2000 bytes of tool calls"
+    ]
+    several = [event for _ in range(9) for event in patching("x" * 900)]  # what was told is held no longer
+    assert not [each for each in flow([Translate()], [[START, *several, *ENDED]], small) if isinstance(each, Error)]
+
+
+def test_what_a_chat_upstream_calls_custom_itself_passes() -> None:
+    custom = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "ApplyPatch", "input": "x"}}
+    function = {
+        "index": 1,
+        "id": "d",
+        "type": "function",
+        "function": {"name": "ApplyPatch", "arguments": '{"input":"x"}'},
+    }
+    body = stream(chunk({"tool_calls": [custom]}), chunk({"tool_calls": [function]}), finish="tool_calls")
+    for tool in (NESTED, FLAT):
+        assert through(body, asked(tool, exchange=C_ON_C)) == body
+        out = flow(
+            [Deframe(), Parse(), Translate(tool_calls="single"), Reframe()], [[body]], asked(tool, exchange=C_ON_C)
+        )
+        assert gathered(b"".join(out)) == gathered(body)  # nor has it other words for what is held
+
+
+def test_h150h_what_a_chat_upstream_calls_a_function_is_told_cursor_in_its_words() -> None:
+    """It was asked in other words than Cursor's, and so its answer is in others."""
+    [call] = [
+        {"index": 0, "id": "c", "type": "function", "function": {"name": "ApplyPatch", "arguments": '{"input":"x"}'}}
+    ]
+    body = stream(chunk({"tool_calls": [call]}), finish="tool_calls")
+    out = gathered(through(body, asked(FLAT, exchange=C_ON_C, responses=True)))
+    assert out["tool_calls"] == [call | {"function": {"name": "ApplyPatch", "arguments": "x"}}]
+    assert out["finish_reason"] == "tool_calls"
+
+
+texts_of_calls = st.text(alphabet=st.sampled_from([*'"\\/ \n\tu', "é", "😀", "\x7f"]), max_size=20)
+
+
+@given(st.lists(texts_of_calls, max_size=3), st.integers(1, 9), st.sampled_from([NESTED, FLAT]))
+def test_however_it_is_cut_and_told_the_text_is_the_same(said: list[str], size: int, tool: Any) -> None:
+    kind, field = ("custom", "input") if tool is NESTED else ("function", "arguments")
+    events = [event for text in said for event in patching(text, size=size)]
+    for calls in ("single", "delta"):
+        found = gathered(styled([START, *events, *ENDED], calls=calls, exchange=asked(tool))).get("tool_calls", [])
+        assert [call[kind][field] for call in found] == said

@@ -352,6 +352,18 @@ def test_h150_custom_calls_have_their_text_as_the_argument() -> None:
     assert not request.unsaid
 
 
+def test_h150h_a_call_of_a_function_that_takes_a_text_has_it_as_its_arguments() -> None:
+    """Cursor tells it so, as it was told so."""
+    patch = {"type": "custom", "name": "ApplyPatch"}
+    made = [call("c", "ApplyPatch", arguments="*** Begin Patch"), call("d", "ApplyPatch", arguments='{"input": "x"}')]
+    request = read(USER, *made, result(), tools=[patch])
+    assert content_of(request, 1) == (
+        ToolUse(id="c", name="ApplyPatch", input='{"input":"*** Begin Patch"}'),
+        ToolUse(id="d", name="ApplyPatch", input='{"input": "x"}'),
+    )
+    assert not request.unsaid
+
+
 def test_h062_results_with_pictures_and_files() -> None:
     parts = [
         {"type": "input_text", "text": "a"},

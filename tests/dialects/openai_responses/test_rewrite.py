@@ -111,6 +111,20 @@ def test_what_nobody_changed_stays_and_in_its_order() -> None:
     assert rewritten(read_request(msgspec.json.encode(text))) == text
 
 
+def test_h150h_a_function_that_takes_a_text_stays_as_cursor_has_called_it() -> None:
+    called = {"type": "function_call", "call_id": "c", "name": "ApplyPatch", "arguments": PATCH}
+    said = {"role": "assistant", "content": "I patch."}
+    tools = [{"type": "custom", "name": "ApplyPatch"}]
+    body = {"model": "m", "input": [{"role": "user", "content": "hi"}, said, called], "tools": tools}
+    request = read_request(msgspec.json.encode(body))
+    [first, second] = request.messages
+    [text, use] = blocks(second)
+    assert isinstance(text, Text)
+    now = replace(second, content=(replace(text, text="Patched."), use))
+    got = rewritten(replace(request, messages=(first, now)))
+    assert got == body | {"input": [body["input"][0], said | {"content": "Patched."}, called]}
+
+
 def test_changed_fields_beside_the_input() -> None:
     got = rewritten(replace(REQUEST, model="other", max_tokens=50, extra={**REQUEST.extra, "temperature": 0.5}))
     assert got == BODY | {"model": "other", "max_output_tokens": 50, "temperature": 0.5}

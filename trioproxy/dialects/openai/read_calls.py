@@ -1,11 +1,14 @@
 """Tool calls of a conversation: their arguments, and which call a result answers."""
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from trioproxy.dialects.names import made_id
+from trioproxy.dialects.openai.inputs import packed, unpacked
+from trioproxy.dialects.openai.offered import Offered
 from trioproxy.dialects.openai.told import Lost
 from trioproxy.dialects.peek import BAD_JSON, decode, mended
 
@@ -13,11 +16,25 @@ __all__ = ["OpenCalls", "encoded", "read_arguments"]
 
 
 class OpenCalls:
-    """The calls that are not answered yet, of one conversation: id → the tool's name, in order."""
+    """The calls that are not answered yet, of one conversation: id → the tool's name, in order.
 
-    def __init__(self) -> None:
+    `offered`: what its tools are.
+    """
+
+    def __init__(self, offered: Mapping[str, Offered]) -> None:
+        self._offered = offered
         self._open = OrderedDict[str, str]()  # of which the first is found at once, however many were taken out
         self._of_tool = defaultdict[str, OrderedDict[str, None]](OrderedDict)
+
+    def arguments(self, name: str, said: Any, path: str, lost: Lost) -> str:
+        """What the function `name` was called with, as `read_arguments` has it.
+
+        Cursor calls a tool that takes a text as a function, whose arguments are that text (see `told_calls`).
+        """
+        tool = self._offered.get(name)
+        if tool is not None and tool.custom and isinstance(said, str) and unpacked(said) is None:
+            return packed(said)
+        return read_arguments(said, path, lost)
 
     def made(self, id: Any, name: str, input: str, where: str) -> str:
         """The id of a new call of the tool `name`: as it says, or one that is the same in every turn (H130)."""

@@ -1,11 +1,11 @@
-"""Functions and the choice among them → as Anthropic has tools."""
+"""Functions, tools that take a text, and the choice among them → as Anthropic has tools."""
 
 from typing import Any
 
 from trioproxy.dialects.openai.told import Lost, Wire, named, note_fields, refusal, shown
 from trioproxy.items import Extra
 
-__all__ = ["Tools", "listed", "name_in", "read_choice", "read_function"]
+__all__ = ["Tools", "listed", "name_in", "read_choice", "read_custom", "read_function"]
 
 Tools = tuple[Extra, ...]
 
@@ -44,6 +44,37 @@ def read_function(function: Wire, where: str, path: str, lost: Lost) -> Extra | 
 
 
 _FUNCTION = {"name", "description", "parameters", "strict", "type", "cache_control"}  # the last two of the flat shape
+
+
+def read_custom(custom: Wire, where: str, path: str, lost: Lost) -> Extra | None:
+    """A tool that takes a text takes it as its one argument here; its grammar can only be told.
+
+    The arguments are those of `read_function`.
+    """
+    form = custom.get("format")
+    function = {key: custom[key] for key in custom if key != "format"} | {"parameters": _TEXT}
+    read = read_function(function, where, path, lost)
+    if read is None or not isinstance(form, dict) or form.get("type") != "grammar":
+        return read
+    lost.setdefault(f"{path}.format", "told in the description: nobody else is held to a grammar")
+    within = form.get("grammar")
+    said = within if isinstance(within, dict) else form  # as Chat Completions has it, or Responses
+    kind = f"{said['syntax']} grammar" if isinstance(said.get("syntax"), str) else "grammar"
+    grammar = f"`input` must be in the language of this {kind}:\n{said.get('definition')}"
+    return read | {"description": "\n\n".join(filter(None, (read.get("description"), grammar)))}
+
+
+_TEXT = {
+    "type": "object",
+    "properties": {
+        "input": {
+            "type": "string",
+            "description": "The text that this tool takes, verbatim and with nothing around it.",
+        }
+    },
+    "required": ["input"],
+    "additionalProperties": False,
+}
 
 
 def _schema(parameters: Any, where: str) -> Wire:

@@ -88,7 +88,7 @@ class OpenAIChat:
         return Reader(exchange)
 
     def writer(self, exchange: Exchange, style: Style, /) -> Stage[Event, Frame | Error]:
-        same = exchange.upstream_dialect == self.name and not exchange.answered_here
+        same = exchange.upstream_dialect == self.name and not exchange.answered_here and not _in_other_words(exchange)
         if exchange.stream:
             return StreamWriter(exchange, style, same=same)
         shown = exchange.model if exchange.model != exchange.upstream_model else ""
@@ -116,3 +116,9 @@ class OpenAIChat:
 
     def write_models(self, models: Iterable[Model], /) -> bytes:
         return write_models(models)
+
+
+def _in_other_words(exchange: Exchange) -> bool:
+    """Whether the client asked in the words of another dialect, for which an answer must be written anew (H150h)."""
+    source = exchange.request.source if exchange.request else None
+    return source is not None and source.dialect != OpenAIChat.name

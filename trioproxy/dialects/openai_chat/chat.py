@@ -6,9 +6,10 @@ What Anthropic has and Chat Completions cannot say (signatures, blocks of server
 from collections.abc import Callable
 from typing import Any
 
-from trioproxy.dialects.names import made_id
 from trioproxy.dialects.openai.facts import Facts
+from trioproxy.dialects.openai.offered import offered
 from trioproxy.dialects.openai_chat.thoughts import Thoughts
+from trioproxy.dialects.openai_chat.told_calls import ToldCalls
 from trioproxy.dialects.style import Style
 from trioproxy.items import (
     Block,
@@ -48,8 +49,9 @@ _FINISH_REASONS: dict[str | None, str] = {
     "compaction": "length",
     "refusal": "content_filter",
 }
-_WEIGHT = 256  # bytes of an annotation, or of a call that is held, besides what it says
+_WEIGHT = 256  # bytes of an annotation besides what it says
 _APPROXIMATED = frozenset({"pause_turn", "compaction"})
+_CUT = frozenset({"length", "content_filter"})  # that the answer is broken off
 
 
 def fault_of(event: Event) -> Error | None:
@@ -60,25 +62,18 @@ def fault_of(event: Event) -> Error | None:
 
 
 class Chat:
-    """Of one answer: numbers its tool calls, and gathers its usage and how it ended.
+    """Of one answer; gathers its usage, and how it ended. `whole`: the answer is told at once, and so is each call."""
 
-    In the style "single" a call is held until its block ends, or the message that left it open. If the answer breaks
-    off before, nobody hears of it.
-    """
-
-    def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
+    def __init__(self, exchange: Exchange, style: Style, *, same: bool, whole: bool = False) -> None:
         self._ledger = Ledger() if same else exchange.ledger  # within a dialect nothing is lost, unless we are told to
         claude = exchange.upstream_dialect == "anthropic" and not exchange.answered_here
         self._thoughts = Thoughts(style.reasoning or "reasoning_content", exchange.ledger, claude=claude)
         self.thinks = self._thoughts.plain
-        self._single = style.tool_calls == "single"
-        self._held: dict[int, tuple[Wire, list[str]]] = {}  # the calls that have not ended, by the index of their block
-        self._beside: dict[str, Wire] = {}
-        self._held_bytes = 0
-        self._numbers: dict[int, int] = {}  # the tool calls, by the index of their block
-        self._calls = 0
+        source = None if same or exchange.request is None else exchange.request.source
+        single = style.tool_calls == "single"
+        self.calls = ToldCalls(offered(source.wire) if source else {}, single=single or whole)
+        self._calls_first = single and not whole
         self._answer = ""
-        self._silent: dict[int, str] = {}  # the calls whose deltas have not begun, and the input they started with
         self._facts = Facts("openai-chat", self._ledger)
         self.finish = ""
         # Told all at once, at the end: the OpenAI SDK for Python fails on a second delta that has any.
@@ -94,7 +89,7 @@ class Chat:
         """That more than `limit` bytes are held, if they are."""
         if self._cited > limit:
             return Error("upstream", f"the upstream cited pages in more than {limit} bytes", 502)
-        if self._held_bytes > limit:
+        if self.calls.held > limit:
             return Error("upstream", f"the upstream sent more than {limit} bytes of tool calls", 502)
         return None
 
@@ -102,19 +97,19 @@ class Chat:
         self.annotations.clear()
         self._cited = 0
 
-    def beside(self, id: str, fields: Wire, size: int) -> None:
-        """What the call `id` is to be told with beside what is known here: some `size` bytes of a chat upstream's own.
-
-        Google's signatures are such, without which it takes no call back.
-        """
-        self._beside[id] = self._beside.get(id, {}) | fields
-        self._held_bytes += size  # and never less: a bound for the whole answer will do
-
     @property
     def ending(self) -> str:
         """The finish_reason. Calls that were made win over an end that does not tell of them (hazard H022)."""
         finish = self.finish or "stop"
-        return "tool_calls" if finish == "stop" and self._calls else finish
+        return "tool_calls" if finish == "stop" and self.calls.made else finish
+
+    @property
+    def torn(self) -> Error | None:
+        """That a call is broken off, where the end does not say that the answer is. It must not look whole (H109)."""
+        if not self.calls.torn or self.finish in _CUT:
+            return None
+        text = f"the upstream called {self.calls.torn[:64]!r} with arguments that are cut, or no object"
+        return Error("upstream", text, 502)
 
     def usage(self) -> Wire:
         return write_usage(self._facts)
@@ -126,73 +121,30 @@ class Chat:
         return [
             delta
             for index, block in enumerate(event.content)
-            for delta in (*self._block(BlockStart(index, block)), *self._stop(BlockStop(index)))
+            for delta in (*self._block(BlockStart(index, block)), *_told(self.calls.stop(index)))
         ]
 
     def _block(self, event: BlockStart) -> list[Wire]:
         block: Block = event.block
-        # What comes now is no argument of a call of an earlier message, or of one whose end never came.
-        self._numbers.pop(event.index, None)
-        self._silent.pop(event.index, None)
+        left = _told(self.calls.stop(event.index))  # by a block whose end never came
         match block:
             case ToolUse():
-                number = self._numbers[event.index] = self._calls
-                self._calls += 1
-                self._silent[event.index] = block.input if block.input.startswith("{") else "{}"
-                function = {"name": block.name, "arguments": ""}
-                id = block.id or made_id(self._answer, number, block.name)
-                call = {"index": number, "id": id, "type": "function", "function": function}
-                if not self._single:
-                    return [{"tool_calls": [call]}]
-                cut = self._whole(event.index)  # one whose end never came
-                self._held[event.index] = call, []
-                self._held_bytes += _WEIGHT + len(id) + len(block.name)
-                return cut
+                return left + _told(self.calls.start(event.index, block, self._answer))
             case Text():
-                return [{"content": block.text}] if block.text else []
+                return left + ([{"content": block.text}] if block.text else [])
             case Thinking():
-                return self._thoughts.start(event.index, block)
+                return left + self._thoughts.start(event.index, block)
             case RedactedThinking():
-                return self._thoughts.redacted(event.index, block.data)
+                return left + self._thoughts.redacted(event.index, block.data)
             case OtherBlock():
                 # Never as a call that the client would run (hazard H099).
                 self._ledger.note(f"content[].{block.kind or 'block'}", "openai-chat has no such block")
-        return []
-
-    def _input(self, event: ToolInputDelta) -> list[Wire]:
-        if event.index not in self._numbers or not event.partial_json:
-            return []
-        self._silent.pop(event.index, None)  # where deltas follow, the start's input stands for nothing (hazard H097)
-        return self._arguments(event.index, event.partial_json)
-
-    def _stop(self, event: BlockStop) -> list[Wire]:
-        # No arguments are an empty object (hazard H017); those of a programmatic call stand in its start.
-        silent = self._silent.pop(event.index, "")
-        told = self._arguments(event.index, silent) if silent else []
-        return told + self._whole(event.index)
-
-    def _arguments(self, index: int, text: str) -> list[Wire]:
-        if not self._single:
-            return [{"tool_calls": [{"index": self._numbers[index], "function": {"arguments": text}}]}]
-        if index in self._held:
-            self._held[index][1].append(text)
-            self._held_bytes += len(text)
-        return []
-
-    def _whole(self, index: int) -> list[Wire]:
-        """The call that was held under this index, if one was."""
-        if index not in self._held:
-            return []
-        call, pieces = self._held.pop(index)
-        function = call["function"]
-        function["arguments"] = "".join(pieces)
-        self._held_bytes -= _WEIGHT + len(call["id"]) + len(function["name"]) + len(function["arguments"])
-        return [{"tool_calls": [self._beside.pop(call["id"], {}) | call]}]
+        return left
 
     def _rest(self) -> list[Wire]:
         """The message is over, and so are the calls that it left open."""
         self._thoughts.end()
-        return [delta for index in list(self._held) for delta in self._stop(BlockStop(index))]
+        return _told(self.calls.rest())
 
     def _other(self, event: OtherDelta) -> list[Wire]:
         citation = (event.extra.get("delta") or {}).get("citation")
@@ -215,7 +167,9 @@ class Chat:
             if event.stop_reason in _APPROXIMATED:
                 self._ledger.note("stop_reason", f"{event.stop_reason} is told as an answer cut short")
             self.finish = _FINISH_REASONS.get(event.stop_reason, "stop")
-            return self._rest()  # calls stand before the end
+            if self._calls_first:
+                return self._rest()
+            self._thoughts.end()
         return []
 
 
@@ -226,12 +180,16 @@ _TELL: dict[type[Event], Callable[[Chat, Any], list[Wire]]] = {
     TextDelta: lambda _, event: [{"content": event.text}] if event.text else [],
     ThinkingDelta: lambda chat, event: chat._thoughts.piece(event.index, event.thinking),
     SignatureDelta: lambda chat, event: chat._thoughts.signature(event.index, event.signature),
-    ToolInputDelta: Chat._input,
+    ToolInputDelta: lambda chat, event: _told(chat.calls.feed(event.index, event.partial_json)),
     OtherDelta: Chat._other,
-    BlockStop: Chat._stop,
+    BlockStop: lambda chat, event: _told(chat.calls.stop(event.index)),
     MessageDelta: Chat._end,
     MessageStop: lambda chat, _: chat._rest(),
 }
+
+
+def _told(calls: list[Wire]) -> list[Wire]:
+    return [{"tool_calls": [call]} for call in calls]
 
 
 def write_usage(facts: Facts) -> Wire:

@@ -1,8 +1,9 @@
 """Messages of a chat → system and turns. Nothing is merged or reordered: that depends on who gets them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from trioproxy.dialects.openai.offered import Offered
 from trioproxy.dialects.openai.read_calls import OpenCalls
 from trioproxy.dialects.openai.read_parts import marked, read_content, read_text
 from trioproxy.dialects.openai.told import Lost, Wire, named, note_fields, refusal, shown
@@ -19,9 +20,11 @@ System = str | tuple[Block, ...] | None
 _SYSTEM = ("system", "developer")
 
 
-def read_messages(messages: list[Any], lost: Lost) -> tuple[System, tuple[Message, ...]]:
+def read_messages(
+    messages: list[Any], offered: Mapping[str, Offered], lost: Lost
+) -> tuple[System, tuple[Message, ...]]:
     """What is said to the model in front, and the conversation. Later system messages stay where they are (H051)."""
-    calls = OpenCalls()
+    calls = OpenCalls(offered)
     turns: list[Message] = []
     front: list[Message] = []
     for index, wire in enumerate(messages):

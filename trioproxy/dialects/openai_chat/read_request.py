@@ -4,6 +4,7 @@ Source: platform.openai.com/docs/api-reference/chat/create; what real clients se
 Nothing is lost for an upstream of the same dialect: what cannot be said here is in `unsaid`, and still in `source`.
 """
 
+from trioproxy.dialects.openai.offered import offered
 from trioproxy.dialects.openai.read_body import read_body
 from trioproxy.dialects.openai.told import Lost, Wire, named, refusal
 from trioproxy.dialects.openai_chat.read_messages import read_messages
@@ -24,7 +25,7 @@ def _read(wire: Wire, lost: Lost) -> Request:
     if not isinstance(messages, list):
         hint = "; this looks like a request to /v1/responses" if "input" in wire else ""  # as Cursor sends (H150h)
         raise refusal(f"messages: expected an array, got {named(messages)}{hint}")
-    system, turns = read_messages(messages, lost)
+    system, turns = read_messages(messages, offered(wire), lost)
     tools = read_tools(wire, lost)
     max_tokens, extra = read_options(wire, lost)
     tools, choice = read_tool_choice(wire, tools, lost)

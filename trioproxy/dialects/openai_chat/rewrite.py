@@ -4,11 +4,14 @@ Nothing is merged, paired or repaired here: the client knows its upstream. A mes
 object that came, whatever is in it.
 """
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 import msgspec
 
+from trioproxy.dialects.openai.inputs import unpacked
+from trioproxy.dialects.openai.offered import Offered, offered
 from trioproxy.dialects.openai.told import refusal
 from trioproxy.dialects.openai.write_content import texts, write_parts
 from trioproxy.dialects.openai.write_options import cache_key
@@ -23,6 +26,7 @@ from trioproxy.ledger import Ledger
 __all__ = ["fit", "rewrite"]
 
 Wire = dict[str, Any]  # a JSON object of the body; `Any` because what is inside came from the client
+Tools = Mapping[str, Offered]
 
 _SYSTEM = ("system", "developer")
 _LIMITS = ("max_completion_tokens", "max_tokens")  # the newer name counts (H133)
@@ -48,7 +52,9 @@ def rewrite(request: Request, source: Source, target: Target) -> Written:
 
 def _rewritten(request: Request, source: Source, target: Target) -> Written:
     before = replace(source.request, model=request.model)  # whose ways count for both
-    wire = patched(source.wire, _beside(before, target), _beside(request, target)) | {"model": request.model}
+    tools = offered(source.wire)
+    wire = patched(source.wire, _beside(before, target, tools), _beside(request, target, tools))
+    wire = wire | {"model": request.model}
     if request.max_tokens != source.request.max_tokens:
         wire = _limited(wire, request.max_tokens, ways_of(target, request.model).limit)
     if (key := cache_key(target)) and wire.get("prompt_cache_key") is None:
@@ -59,16 +65,31 @@ def _rewritten(request: Request, source: Source, target: Target) -> Written:
     if request.system != source.request.system:
         role = front[0]["role"] if front else "system"
         front = _leading(request.system, role)
-    turns = _aligned(messages[begun:], source.request.messages, request.messages)
+    turns = _aligned(messages[begun:], source.request.messages, request.messages, tools)
     return Written(msgspec.json.encode(wire | {"messages": front + turns}))
 
 
-def _beside(request: Request, target: Target) -> Wire:
+def _beside(request: Request, target: Target, tools: Tools) -> Wire:
     """What the request says beside its messages and its limit."""
     alone = replace(request, system=None, messages=(), max_tokens=None, unsaid=())
     wire: Wire = msgspec.json.decode(write_request(alone, target, Ledger()).body)
     del wire["messages"]
+    if "tools" in wire:
+        wire["tools"] = [_as_offered(each, tools) for each in wire["tools"]]
+    if isinstance(choice := wire.get("tool_choice"), dict):
+        wire["tool_choice"] = _as_offered(choice, tools)
     return wire
+
+
+def _as_offered(wire: Wire, tools: Tools) -> Wire:
+    """A function, or the choice of one, in the shape that the client gave it. One that takes a text has no schema."""
+    said = wire["function"]
+    if (tool := tools.get(said["name"])) is None:
+        return wire
+    if tool.custom:
+        said = {key: said[key] for key in ("name", "description") if key in said}
+    kind = "custom" if tool.custom else "function"
+    return {"type": kind, kind: said} if tool.nested else {"type": kind, **said}
 
 
 def _limited(wire: Wire, limit: int | None, default: str) -> Wire:
@@ -94,21 +115,21 @@ def _is_unread(block: Block) -> bool:
     return isinstance(block, OtherBlock) and block.kind == "message"
 
 
-def _aligned(wire: list[Wire], before: tuple[Message, ...], after: tuple[Message, ...]) -> list[Wire]:
+def _aligned(wire: list[Wire], before: tuple[Message, ...], after: tuple[Message, ...], tools: Tools) -> list[Wire]:
     """The messages `after` the change, each in place of what the client sent for it."""
     if len(before) == len(after):
         pairs = zip(wire, before, after, strict=True)
-        return [each for old, was, new in pairs for each in _changed(old, was, new)]
+        return [each for old, was, new in pairs for each in _changed(old, was, new, tools)]
     head = _common(before, after)
     tail = _common(before[head:][::-1], after[head:][::-1])
-    made = [each for message in after[head : len(after) - tail] for each in _plain(message)]
+    made = [each for message in after[head : len(after) - tail] for each in _plain(message, tools)]
     return wire[:head] + made + wire[len(wire) - tail :]
 
 
-def _changed(wire: Wire, before: Message, after: Message) -> list[Wire]:
+def _changed(wire: Wire, before: Message, after: Message, tools: Tools) -> list[Wire]:
     if before == after:
         return [wire]
-    was, new = _plain(before), _plain(after)
+    was, new = _plain(before, tools), _plain(after, tools)
     return [patched(wire, was[0], new[0])] if len(was) == len(new) == 1 else new
 
 
@@ -122,14 +143,14 @@ def _common(left: tuple[Message, ...], right: tuple[Message, ...]) -> int:
     return count
 
 
-def _plain(message: Message) -> list[Wire]:
+def _plain(message: Message, tools: Tools) -> list[Wire]:
     """A message as chat has it: the results of tools each for itself, and then what else it says."""
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
     if message.content and _is_unread(message.content[0]):
         return [message.content[0].extra]
     results = [block for block in message.content if isinstance(block, ToolResult)]
-    calls = [_call(block) for block in message.content if isinstance(block, ToolUse)]
+    calls = [_call(block, tools.get(block.name)) for block in message.content if isinstance(block, ToolUse)]
     said = [block for block in message.content if isinstance(block, Text) or message.role == "user"]
     parts = [part for block in said if not isinstance(block, ToolResult) for part in _parts(block)]
     wires: list[Wire] = [
@@ -149,8 +170,13 @@ def _parts(block: Block) -> list[Wire]:
     return write_parts(block, "", PARTS, Ledger())
 
 
-def _call(call: ToolUse) -> Wire:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input}}
+def _call(call: ToolUse, tool: Offered | None) -> Wire:
+    """A call in the words that the client has for it (see `told_calls`)."""
+    text = unpacked(call.input) if tool is not None and tool.custom else None
+    if text is not None and tool is not None and tool.nested:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
+    arguments = call.input if text is None else text
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _text(content: str | tuple[Block, ...] | None) -> str:

@@ -26,7 +26,6 @@ from trioproxy.items import (
     ThinkingDelta,
     ToolInputDelta,
     Unknown,
-    replace,
 )
 from trioproxy.stage import Exchange, Stage
 
@@ -197,9 +196,11 @@ class StreamWriter(Stage[Event, Frame | Error]):
         respelled = self._respeller is not None and self._respeller.apply(wire)
         self._legacy = self._legacy or bool(first_delta(wire).get("function_call"))
         taken = take_calls(wire) if calls and not self._legacy else []
+        if calls:
+            self._chat.calls.pass_by(first_delta(wire).get("tool_calls"))
         for call in taken:
             if isinstance(call.get("id"), str) and (fields := unknown_fields(call)):
-                self._chat.beside(call["id"], fields, len(data))
+                self._chat.calls.beside(call["id"], fields, len(data))
         return wire if respelled or taken else None
 
     def _tell(self, wire: Wire, calls: list[Wire], *, begun: bool) -> Iterator[Frame]:
@@ -226,9 +227,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
             if event.frame is not None and event.frame.whole:
                 yield Error("upstream", "the upstream answered with JSON that is no chat completion", 502)
         elif isinstance(event, MessageStop):
-            self._stopped = True
-            if self._begun and not self._done:
-                yield from map(self._chunk, self._chat.deltas(event))  # calls that it left open
+            yield from self._stop(event)
         elif not self._done:
             if not self._begun:
                 self._begun = True
@@ -242,6 +241,14 @@ class StreamWriter(Stage[Event, Frame | Error]):
                 yield fault
             elif self._single and type(event) is ToolInputDelta:
                 yield from self._breath()
+
+    def _stop(self, event: MessageStop) -> Iterator[Frame | Error]:
+        self._stopped = True
+        if self._begun and not self._done:
+            yield from map(self._chunk, self._chat.deltas(event))  # calls that it left open
+            if torn := self._chat.torn:
+                self._done = True
+                yield torn
 
     def _breath(self) -> Iterator[Frame]:
         """A sign of life now and then while a call is held: `keepalive` saw its pieces pass, and gives none."""
@@ -294,11 +301,10 @@ class Fold:
 
     def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
         self._head = _Head(exchange, same=same)
-        self._chat = Chat(exchange, replace(style, tool_calls="delta"), same=same)
+        self._chat = Chat(exchange, style, same=same, whole=True)
         self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "reasoning": []}
         self._details: list[tuple[Wire, list[str]]] = []  # of `reasoning_details`, each with the pieces of its text
         self._calls: list[Wire] = []
-        self._arguments: list[list[str]] = []
         self._begun = self._stopped = False
 
     def add(self, event: Event, /) -> Error | None:
@@ -315,8 +321,7 @@ class Fold:
             for key, pieces in self._texts.items():
                 if key in delta:
                     pieces.append(delta[key])
-            for call in delta.get("tool_calls", ()):
-                self._call(call)
+            self._calls += delta.get("tool_calls", ())
         return None
 
     def _detail(self, piece: Wire) -> None:
@@ -327,17 +332,13 @@ class Fold:
         pieces += [piece["text"]] if "text" in piece else []
         detail.update(piece)
 
-    def _call(self, piece: Wire) -> None:
-        if "id" in piece:
-            self._calls.append(piece)
-            self._arguments.append([])
-        self._arguments[piece["index"]].append(piece["function"]["arguments"])
-
     def whole(self) -> bytes | Error | None:
         if not self._begun:
             return None
         if not self._stopped:
             return UNENDED
+        if torn := self._chat.torn:
+            return torn
         texts = {key: "".join(pieces) for key, pieces in self._texts.items()}
         message: Wire = {"role": "assistant", "content": texts.pop("content") or None, "refusal": None}
         message |= {field: text for field, text in texts.items() if text}
@@ -348,13 +349,10 @@ class Fold:
         if self._chat.annotations:
             message["annotations"] = self._chat.annotations
         if self._calls:
-            message["tool_calls"] = [self._written(call) for call in self._calls]
+            calls = sorted(self._calls, key=lambda call: int(call["index"]))
+            message["tool_calls"] = [{key: call[key] for key in call if key != "index"} for call in calls]
         elif message["content"] is None:
             message["content"] = ""  # null stands for "there are calls" alone
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._chat.ending}
         wire = self._head.write("chat.completion") | {"choices": [choice], "usage": self._chat.usage()}
         return msgspec.json.encode(wire)
-
-    def _written(self, call: Wire) -> Wire:
-        function = {"name": call["function"]["name"], "arguments": "".join(self._arguments[call["index"]])}
-        return {"id": call["id"], "type": "function", "function": function}

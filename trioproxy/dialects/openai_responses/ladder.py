@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from trioproxy.dialects.openai.answers import kind_of
-from trioproxy.dialects.openai_responses.inputs import Unpacking
-from trioproxy.dialects.openai_responses.offered import Offered
+from trioproxy.dialects.openai.inputs import Unpacking
+from trioproxy.dialects.openai.offered import Offered
 from trioproxy.items import Event, TextDelta, ThinkingDelta, ToolInputDelta
 
 __all__ = ["ANNOTATION", "APART", "Call", "CustomCall", "Item", "Message", "Reasoning", "SearchCall", "Wire"]

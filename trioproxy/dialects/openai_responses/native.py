@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trioproxy.dialects.openai.offered import Offered, flat_name
 from trioproxy.dialects.openai_responses.events import Told
 from trioproxy.dialects.openai_responses.ladder import (
     ANNOTATION,
@@ -13,7 +14,6 @@ from trioproxy.dialects.openai_responses.ladder import (
     Reasoning,
     Wire,
 )
-from trioproxy.dialects.openai_responses.offered import Offered, flat_name
 from trioproxy.dialects.peek import BAD_JSON, decode
 from trioproxy.items import Block, Text, Thinking, ToolUse
 

@@ -11,6 +11,7 @@ import msgspec
 
 from trioproxy.dialects.names import made_id
 from trioproxy.dialects.openai.facts import Facts
+from trioproxy.dialects.openai.offered import Offered, flat_name, offered
 from trioproxy.dialects.openai_responses.ladder import (
     Call,
     CustomCall,
@@ -20,7 +21,6 @@ from trioproxy.dialects.openai_responses.ladder import (
     SearchCall,
     Wire,
 )
-from trioproxy.dialects.openai_responses.offered import Offered, flat_name, offered
 from trioproxy.dialects.openai_responses.sealing import sealed
 from trioproxy.dialects.style import Style
 from trioproxy.items import (

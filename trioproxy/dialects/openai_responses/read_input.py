@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trioproxy.dialects.openai.offered import offered
 from trioproxy.dialects.openai.read_calls import OpenCalls
 from trioproxy.dialects.openai.told import Lost, Wire, named, refusal, typed
 from trioproxy.dialects.openai_responses.read_items import Content, read_item
@@ -24,7 +25,7 @@ def read_input(wire: Wire, lost: Lost) -> tuple[System, tuple[Message, ...]]:
         raise refusal(f"input: expected a string or an array of items, got {named(said)}")
     if said is None and isinstance(wire.get("messages"), list):
         raise refusal("input: expected a string or an array of items; this looks like a request to chat/completions")
-    items, calls = items_in(wire), OpenCalls()
+    items, calls = items_in(wire), OpenCalls(offered(wire))
     front, turns = turned(items)
     instructions = typed(wire, "instructions", lambda value: isinstance(value, str), "a string")
     ahead = [instructions] if instructions else []

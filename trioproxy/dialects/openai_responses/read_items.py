@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.carried import opened
+from trioproxy.dialects.openai.inputs import packed
+from trioproxy.dialects.openai.offered import flat_name, offered
 from trioproxy.dialects.openai.read_calls import OpenCalls, encoded, read_arguments
 from trioproxy.dialects.openai.read_parts import marked, read_content, read_text, text_of
 from trioproxy.dialects.openai.told import Lost, Wire, label, named, note_fields, refusal, shown
-from trioproxy.dialects.openai_responses.offered import flat_name, offered
 from trioproxy.dialects.openai_responses.read_parts import PARTS
 from trioproxy.dialects.openai_responses.turns import ASSISTANT, kind_of
 from trioproxy.dialects.peek import BAD_JSON
@@ -93,11 +94,12 @@ def _texts(parts: Any) -> str:
 
 
 def _function_call(item: Wire, where: str, calls: OpenCalls, lost: Lost) -> Content:
-    return _use(item, _name(item, where), read_arguments(item.get("arguments"), _ARGUMENTS, lost), where, calls)
+    name = _name(item, where)
+    return _use(item, name, calls.arguments(name, item.get("arguments"), _ARGUMENTS, lost), where, calls)
 
 
 def _custom_call(item: Wire, where: str, calls: OpenCalls, lost: Lost) -> Content:
-    return _use(item, _name(item, where), encoded({"input": text_of(item, "input", where)}), where, calls)
+    return _use(item, _name(item, where), packed(text_of(item, "input", where)), where, calls)
 
 
 def _name(item: Wire, where: str) -> str:

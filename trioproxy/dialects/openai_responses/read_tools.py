@@ -2,25 +2,13 @@
 
 from typing import Any
 
+from trioproxy.dialects.openai.offered import Offer, flat_name, offers
 from trioproxy.dialects.openai.read_parts import cached
-from trioproxy.dialects.openai.read_tools import Tools, listed, name_in, read_choice, read_function
+from trioproxy.dialects.openai.read_tools import Tools, listed, name_in, read_choice, read_custom, read_function
 from trioproxy.dialects.openai.told import Lost, Wire, label, named, note_fields, refusal, shown
-from trioproxy.dialects.openai_responses.offered import Offer, flat_name, offers
 from trioproxy.items import Extra
 
 __all__ = ["read_tool_choice", "read_tools"]
-
-_TEXT = {
-    "type": "object",
-    "properties": {
-        "input": {
-            "type": "string",
-            "description": "The text that this tool takes, verbatim and with nothing around it.",
-        }
-    },
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 def read_tools(wire: Wire, lost: Lost) -> Tools:
@@ -64,15 +52,7 @@ def _read_tool(offer: Offer, lost: Lost) -> Extra | None:
 
 
 def _read_custom(offer: Offer, tool: Wire, lost: Lost) -> Extra | None:
-    """A tool that takes a text takes it as its one argument here; its grammar can only be told."""
-    form = tool.pop("format", None)
-    read = read_function(tool | {"parameters": _TEXT}, offer.path, "tools[]", lost)
-    if read is None or not isinstance(form, dict) or form.get("type") != "grammar":
-        return read
-    lost.setdefault("tools[].format", "told in the description: nobody else is held to a grammar")
-    kind = f"{form['syntax']} grammar" if isinstance(form.get("syntax"), str) else "grammar"
-    grammar = f"`input` must be in the language of this {kind}:\n{form.get('definition')}"
-    return read | {"description": "\n\n".join(filter(None, (read.get("description"), grammar)))}
+    return read_custom(tool, offer.path, "tools[]", lost)
 
 
 def _read_function(offer: Offer, tool: Wire, lost: Lost) -> Extra | None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.carried import TAG, opened
+from trioproxy.dialects.openai.offered import offered
 from trioproxy.dialects.openai.read_calls import OpenCalls
 from trioproxy.dialects.openai.told import Lost, refusal
 from trioproxy.dialects.openai.write_options import cache_key
@@ -111,7 +112,7 @@ def _retooled(wire: Wire, items: list[Any], tools: Tools) -> tuple[Wire, list[An
 
 def _items(request: Request, source: Source) -> tuple[str, list[Any]]:
     """The instructions, and the items of the input."""
-    items, calls, writer = items_in(source.wire), OpenCalls(), Items(source.wire)
+    items, calls, writer = items_in(source.wire), OpenCalls(offered(source.wire)), Items(source.wire)
     front, turns = turned(items)
     said = source.wire.get(INSTRUCTIONS)
     ahead = [Part({INSTRUCTIONS: said}, _blocks(said))] if isinstance(said, str) and said else []

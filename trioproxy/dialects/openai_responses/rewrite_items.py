@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from trioproxy.dialects.openai.inputs import unpacked
+from trioproxy.dialects.openai.offered import Offered, offered
 from trioproxy.dialects.openai.write_content import is_text, texts, write_parts
 from trioproxy.dialects.openai.write_turns import result_parts
-from trioproxy.dialects.openai_responses.offered import Offered, offered
 from trioproxy.dialects.openai_responses.turns import ASSISTANT, items_in, kind_of
 from trioproxy.dialects.openai_responses.write_input import PARTS, write_output
 from trioproxy.dialects.patch import patched
-from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import Block, OtherBlock, RedactedThinking, Thinking, ToolResult, ToolUse
 from trioproxy.ledger import Ledger
 
@@ -112,23 +112,14 @@ class Items:
         if not tool.custom:
             return {"type": "function_call"} | name | {"arguments": call.input}
         self._custom.add(call.id)
-        return {"type": "custom_tool_call"} | name | {"input": _text_in(call.input)}
+        text = unpacked(call.input)
+        return {"type": "custom_tool_call"} | name | {"input": call.input if text is None else text}
 
     def _result(self, result: ToolResult, like: Wire) -> Wire:
         custom = kind_of(like) == "custom_tool_call_output" or result.tool_use_id in self._custom
         kind = "custom_tool_call_output" if custom else "function_call_output"
         output = write_output(result_parts(result, PARTS, Ledger()))
         return {"type": kind, "call_id": result.tool_use_id, "output": output}
-
-
-def _text_in(arguments: str) -> str:
-    """The text that a custom tool takes, as its one argument."""
-    try:
-        value = msgspec.json.decode(arguments)
-    except BAD_JSON:
-        return arguments
-    text = value.get("input") if isinstance(value, dict) else None
-    return text if isinstance(text, str) else arguments
 
 
 def _words(block: Block, role: str) -> list[Wire]:

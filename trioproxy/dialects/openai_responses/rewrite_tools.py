@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from trioproxy.dialects.names import Names
+from trioproxy.dialects.openai.offered import Offer, flat_name
 from trioproxy.dialects.openai.write_tools import NAME_LENGTH, write_function
-from trioproxy.dialects.openai_responses.offered import Offer, flat_name
 from trioproxy.dialects.patch import patched
 from trioproxy.items import Request
 from trioproxy.ledger import Ledger

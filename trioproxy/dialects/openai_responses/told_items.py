@@ -11,8 +11,8 @@ import msgspec
 from trioproxy.dialects.carried import carried
 from trioproxy.dialects.names import made_id
 from trioproxy.dialects.openai.answers import citation, kind_of
+from trioproxy.dialects.openai.offered import flat_name
 from trioproxy.dialects.openai_responses.blocks import Blocks, Item, Said
-from trioproxy.dialects.openai_responses.offered import flat_name
 from trioproxy.items import (
     Event,
     OtherDelta,

@@ -1,8 +1,8 @@
-"""The tools of a Responses request under the flat names that they have in the one vocabulary, and how to get back.
+"""The tools of a request to OpenAI under the flat names that they have in the one vocabulary, and how to get back.
 
-Only Responses has tools in namespaces, and tools that take a text instead of arguments ("custom"). A client such as
-Codex finds a tool by its namespace and its name, and calls a name it has to guess at unsupported (openai/codex#20652),
-so the answer must say both again.
+Only OpenAI has tools that take a text instead of arguments ("custom"), and only Responses has tools in namespaces. A
+client such as Codex finds a tool by its namespace and its name, and calls a name it has to guess at unsupported
+(openai/codex#20652), so the answer must say both again.
 """
 
 from collections.abc import Iterator
@@ -29,6 +29,8 @@ class Offered(msgspec.Struct, frozen=True):
     """Whether it takes a text, and no arguments."""
     searches: bool = False
     """Whether it finds further tools: such a call is an item of its own kind."""
+    nested: bool = False
+    """Whether it is offered in the shape of Chat Completions, as an object within the tool."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -57,6 +59,10 @@ class Offer(msgspec.Struct, frozen=True):
         return inner if inner is not None else self.wire
 
     @property
+    def nested(self) -> bool:
+        return self.inner is not self.wire
+
+    @property
     def name(self) -> Any:
         return _SEARCH if self.kind == _SEARCH else _of(self.inner, "name")
 
@@ -75,7 +81,7 @@ def offered(wire: Wire) -> dict[str, Offered]:
     """
     return {
         flat_name(offer.namespace, offer.name): Offered(
-            offer.name, offer.namespace, offer.kind == "custom", offer.kind == _SEARCH
+            offer.name, offer.namespace, offer.kind == "custom", searches=offer.kind == _SEARCH, nested=offer.nested
         )
         for offer in offers(wire)
         if offer.kind in _KINDS and isinstance(offer.name, str) and offer.name

@@ -1,4 +1,4 @@
-"""Tools of a Responses request, under names that every dialect can say."""
+"""Tools of a request, under names that every dialect can say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioproxy.dialects.openai_responses.offered import Offered, flat_name, offered, offers
+from trioproxy.dialects.openai.offered import Offered, flat_name, offered, offers
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_h150_every_tool_that_the_client_runs_is_found_by_its_flat_name() -> Non
     assert offered({"tools": tools, "input": items}) == {
         "f": Offered("f", None, False),
         "typeless": Offered("typeless", None, False),
-        "nested": Offered("nested", None, False),
+        "nested": Offered("nested", None, False, nested=True),
         "patch": Offered("patch", None, True),
-        "nested_custom": Offered("nested_custom", None, True),
+        "nested_custom": Offered("nested_custom", None, True, nested=True),
         "agents__spawn": Offered("spawn", "agents", False),
         "exec": Offered("exec", "functions", True),
         "found": Offered("found", None, False),

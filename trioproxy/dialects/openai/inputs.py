@@ -1,13 +1,15 @@
-"""The text that a custom tool is called with, out of the `{"input": "…"}` that it is in the one vocabulary.
+"""The text that a custom tool is called with, and the `{"input": "…"}` that it is in the one vocabulary.
 
-It is unpacked while it comes, as a patch of a thousand lines is no less worth watching than an answer.
+Of an answer it is unpacked while it comes, as a patch of a thousand lines is no less worth watching than an answer.
 """
 
 import re
 
+import msgspec
+
 from trioproxy.dialects.peek import BAD_JSON, decode
 
-__all__ = ["Unpacking"]
+__all__ = ["Unpacking", "packed", "unpacked"]
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _PATIENCE = 64  # characters that the beginning may take, with all its white space
@@ -19,6 +21,21 @@ _INSIDE = re.compile(
     | \\u[dD][89abAB]{_X}{{2}} (?: \\u[dD][c-fC-F]{_X}{{2}} | (?=[^\\]|\\[^u]|\\u[^dD]|\\u[dD][^c-fC-F])) )*+""",
     re.VERBOSE,
 )
+
+
+def packed(text: str) -> str:
+    """The arguments that say `text`."""
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def unpacked(arguments: str) -> str | None:
+    """The text that `arguments` say; None if they are no such object."""
+    try:
+        value = msgspec.json.decode(arguments)
+    except BAD_JSON:
+        return None
+    text = value.get("input") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
 
 
 class Unpacking:
