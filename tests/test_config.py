@@ -442,13 +442,13 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "version without quotes": (A + "version = 2023-06-01", "3:11: version: Expected `str`, got `date`"),
     "way that Anthropic's dialect has not": (
         A + 'reasoning = "replay"',
-        "3:1: reasoning: only for upstreams of the dialect 'openai-chat' or 'openai-responses', and this one is "
-        "'anthropic' = take it out, or if that is what the upstream speaks: dialect = \"openai-chat\"",
+        "3:1: reasoning: an upstream that speaks 'anthropic' has no such key"
+        ' = take it out, or say what the upstream speaks: dialect = "openai-chat" or "openai-responses"',
     ),
     "effort for Anthropic's dialect": (
         A + 'effort = "drop"',
-        "3:1: effort: only for upstreams of the dialect 'openai-chat' or 'openai-responses', and this one is "
-        "'anthropic' = take it out, or if that is what the upstream speaks: dialect = \"openai-chat\"",
+        "3:1: effort: an upstream that speaks 'anthropic' has no such key"
+        ' = take it out, or say what the upstream speaks: dialect = "openai-chat" or "openai-responses"',
     ),
     "cache key of another kind": (
         A + 'dialect = "openai-chat"\ncache-key = "user"',
@@ -456,13 +456,13 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "cache key for Anthropic's dialect": (
         A + 'cache-key = "session"',
-        "3:1: cache-key: only for upstreams of the dialect 'openai-chat' or 'openai-responses', and this one is "
-        "'anthropic' = take it out, or if that is what the upstream speaks: dialect = \"openai-chat\"",
+        "3:1: cache-key: an upstream that speaks 'anthropic' has no such key"
+        ' = take it out, or say what the upstream speaks: dialect = "openai-chat" or "openai-responses"',
     ),
     "version for another dialect": (
         A + 'dialect = "openai-chat"\nversion = "2023-06-01"',
-        "4:1: version: only for upstreams of the dialect 'anthropic', and this one is 'openai-chat'"
-        ' = take it out, or if that is what the upstream speaks: dialect = "anthropic"',
+        "4:1: version: an upstream that speaks 'openai-chat' has no such key"
+        ' = take it out, or say what the upstream speaks: dialect = "anthropic"',
     ),
     "no tokens": (A + "max-tokens = 0", "3:14: max-tokens: Expected `int` >= 1, got 0"),
     "no model": (

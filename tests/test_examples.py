@@ -135,7 +135,7 @@ def test_codex_on_claude() -> None:
     assert route.asked("claude-opus-5-5") == "claude-opus-5-5" != route.asked("gpt-5.4")
     assert loaded.store.url == "sqlite:kept.db"
     served = route.serving("openai-responses")
-    assert [stage.name for stage in served.request] == ["replay-responses"]
+    assert [stage.name for stage in served.request] == ["replay-responses", "cache-prompt"]
     assert "remember-responses" in [stage.name for stage in served.response]
 
 
@@ -159,7 +159,7 @@ def test_open_webui_on_claude() -> None:
     for route in loaded.routes:
         assert (str(route.upstream), route.upstream.dialect) == ("https://api.anthropic.com", "anthropic")
         assert route.asked("claude-openai-tools/claude-sonnet-4-6") == "claude-sonnet-4-6"
-        assert [stage.name for stage in route.request] == ["replay-thinking"]
+        assert [stage.name for stage in route.request] == ["replay-thinking", "cache-prompt"]
         named = "deframe parse remember-thinking tool-text keepalive translate reframe"
         assert [stage.name for stage in route.response] == named.split()
     up = loaded.routes[0].upstream

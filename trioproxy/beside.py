@@ -141,7 +141,9 @@ class Beside:
         """A response that `remember-responses` has kept."""
         found = await memory.recall(KIND, [id]) if memory else {}
         if (kept := read_kept(found.get(id, b""))) is None or memory is None:
-            hint = "responses are kept where the route's response stages have remember-responses"
+            hint = (
+                "they are kept where a route's response stages have remember-responses, each for its client and session"
+            )
             raise ProxyError(Error("not_found", f"Response with id {id[:80]!r} not found: {hint}", 404))
         self._record.upstream = ""
         if method == "DELETE":

@@ -48,7 +48,7 @@ class Conversation:
 
     def __init__(self, config: Config, pool: Pool, vault: Vault, incoming: Incoming) -> None:
         self._config, self._pool, self._vault, self._incoming = config, pool, vault, incoming
-        self.record = Record(secrets.token_hex(4), incoming=incoming)
+        self.record = Record(secrets.token_hex(8), incoming=incoming)
         self.answering = Answering(incoming, self.record)
 
     async def hold(self) -> None:

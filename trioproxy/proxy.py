@@ -43,7 +43,7 @@ class Proxy:
     def refusal(self, status: int, message: str) -> tuple[Headers, bytes]:
         """The answer to a request that could not even be read."""
         kinds: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
-        with Record(secrets.token_hex(4)) as record:
+        with Record(secrets.token_hex(8)) as record:
             record.status, record.end = status, f"refused: {message}"
         error = Error(kinds.get(status, "invalid_request"), message, status)
         body = DIALECTS["anthropic"].write_error(error, record.id)

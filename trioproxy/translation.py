@@ -49,7 +49,7 @@ def written(
         return Written(with_fields(body, changed) if changed else body), exchange
     result = speaks.write_request(replace(request, model=asked), target, ledger)
     if route.strict and ledger:
-        message = f"this route is strict, and {route.upstream.name} would not get everything: {ledger}"
+        message = f"this route is strict, and the upstream {route.upstream.name!r} would not get everything: {ledger}"
         raise ProxyError(Error("invalid_request", message, 400))
     # What a client reads at the start of a stream, an upstream of another dialect tells only at its end (H048).
     early = is_cross(exchange) and exchange.stream and DIALECTS[exchange.client_dialect].counts_first

@@ -401,6 +401,12 @@ def test_h127_cache_marks_of_chat_clients_arrive() -> None:
             "high instead of xhigh",
         ),
         (
+            "claude-opus-4-6",
+            {"reasoning_effort": "minimal"},
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+            "low instead of minimal",
+        ),
+        (
             "claude-sonnet-4-5",
             {"reasoning_effort": "low"},
             {"thinking": {"type": "enabled", "budget_tokens": 2048}},

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.peers import Answer, Line, ask, proxy, upstream
+from tests.responses import check
 from trioproxy.dialects.openai_responses.kept import kept_of
 from trioproxy.dialects.openai_responses.read_request import read_request
 from trioproxy.items import Frame
@@ -85,6 +86,43 @@ async def test_the_result_of_a_call_is_all_that_is_new() -> None:
     assert (use["name"], found["tool_use_id"], found["content"]) == ("look", use["id"], "a cat")
 
 
+async def test_what_other_request_stages_have_made_of_a_request_stays(tmp_path: Path) -> None:
+    """Wherever they stand: a stage that takes something out must not be undone by the next."""
+    (tmp_path / "quiet.py").write_text(
+        "from trioproxy import Stage\nfrom trioproxy.items import Message, Request, replace\n"
+        "class Quiet(Stage[Request, Request]):\n"
+        "    def feed(self, request):\n"
+        "        *before, last = request.messages\n"
+        '        last = Message("user", "quiet")\n'
+        '        yield replace(request, system="hush", messages=(*before, last), tools=())\n'
+    )
+    bodies: list[list[Any]] = []
+    for order in ('"quiet:Quiet", "replay-responses"', '"replay-responses", "quiet:Quiet"'):
+        pipeline = PIPELINE.replace('"replay-responses"', order)
+        async with upstream(claude) as up, proxy(up.toml(pipeline), directory=tmp_path) as port:
+            first = await turn(port, "one", tools=[TOOL])
+            await turn(port, "two", first["id"], tools=[TOOL], instructions="shout")
+        bodies.append([msgspec.json.decode(request.body) for request in up.requests])
+    assert bodies[0] == bodies[1]
+    assert bodies[0][1]["system"] == "hush"
+    assert "tools" not in bodies[0][1]
+    assert bodies[0][1]["messages"][0] == {"role": "user", "content": "one"}  # as it was kept
+    assert bodies[0][1]["messages"][-1] == {"role": "user", "content": "quiet"}
+
+
+async def test_that_it_is_stored_is_no_loss_and_the_response_says_so() -> None:
+    async with upstream(claude) as up, proxy(up.toml(PIPELINE)) as port:
+        body = msgspec.json.encode({"model": "m", "input": "one", "store": True})
+        got = await ask(port, body, path=RESPONSES)
+        assert wire(got)["store"] is True
+        assert "x-trioproxy-lossy" not in got.headers
+        assert (await turn(port, "one", store=False))["store"] is False
+    async with upstream(claude) as up, proxy(up.toml()) as port:
+        got = await ask(port, body, path=RESPONSES)
+        assert wire(got)["store"] is False
+        assert got.headers["x-trioproxy-lossy"] == "store (nothing is stored)"
+
+
 async def test_a_streamed_response_is_kept_before_the_client_has_its_end() -> None:
     async def streams(line: Line) -> None:
         asked = msgspec.json.decode(line.asked.body)
@@ -108,7 +146,9 @@ async def test_a_streamed_response_is_kept_before_the_client_has_its_end() -> No
         body = msgspec.json.encode({"model": "m", "input": "one", "stream": True})
         streamed = await ask(port, body, path=RESPONSES)
         [end] = [each for each in streamed.body.split(b"\n\n") if b"event: response.completed" in each]
-        id = msgspec.json.decode(end.partition(b"data: ")[2])["response"]["id"]
+        response = msgspec.json.decode(end.partition(b"data: ")[2])["response"]
+        assert check(streamed.body)["store"] is True
+        id = response["id"]
         assert text(await turn(port, "two", id)) == "3 messages"
 
 
@@ -145,7 +185,10 @@ async def test_what_is_not_there_is_an_error_in_the_apis_words(more: Any, header
         body = msgspec.json.encode({"model": "m", "input": "two", "previous_response_id": first["id"]})
         got = await ask(port, body, path=RESPONSES, headers=tuple(headers))
     assert got.status == 400
-    assert wire(got)["error"]["message"].startswith(f"Previous response with id '{first['id']}' not found")
+    error = wire(got)["error"]
+    assert error["message"].startswith(f"Previous response with id '{first['id']}' not found")
+    # By these clients know that they have to send the whole conversation.
+    assert (error["code"], error["param"]) == ("previous_response_not_found", "previous_response_id")
     assert len(up.requests) == 1
 
 

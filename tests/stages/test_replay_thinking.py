@@ -11,6 +11,7 @@ from trioproxy.items import (
     BlockStart,
     BlockStop,
     Event,
+    Loss,
     Message,
     MessageDelta,
     MessageStart,
@@ -363,6 +364,16 @@ def test_turns_that_are_forgotten_are_told_where_there_was_thinking() -> None:
     assert lossy(thinking, both) == ""
     assert "not remembered" in lossy(thinking, {})
     assert "not remembered" in lossy(request, kept(THOUGHT, ONE))
+
+
+def test_what_is_back_as_it_was_is_not_lost_as_a_text() -> None:
+    """Clients that send `reasoning_content` back beside their calls: on a strict route, too."""
+    told, other = Loss("messages[].reasoning_content", "not signed"), Loss("seed", "no such thing")
+    request = Request(MODEL, (QUESTION, Message("assistant", (ONE,)), RESULTS), unsaid=(told, other))
+    assert replayed(request, kept(THOUGHT, ONE), Ledger()).unsaid == (other,)
+    assert replayed(request, {}, Ledger()).unsaid == (told, other)
+    more = replace(request, messages=(*request.messages, Message("assistant", (TWO,)), RESULTS))
+    assert replayed(more, kept(THOUGHT, ONE), Ledger()).unsaid == (told, other)
 
 
 # ── as stages ───────────────────────────────────────────────────────────────────────────────────────────────────────

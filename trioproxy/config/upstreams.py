@@ -96,9 +96,9 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
 def _target(table: Table, dialect: str) -> Target:
     for key, owners in _SPOKEN_IN.items():
         if key in table.raw and dialect in DIALECTS and dialect not in owners:
-            hint = f'take it out, or if that is what the upstream speaks: dialect = "{owners[0]}"'
-            named = " or ".join(f"'{owner}'" for owner in owners)
-            problem = Problem(f"{key}: only for upstreams of the dialect {named}, and this one is '{dialect}'", hint)
+            speaks = " or ".join(f'"{owner}"' for owner in owners)
+            hint = f"take it out, or say what the upstream speaks: dialect = {speaks}"
+            problem = Problem(f"{key}: an upstream that speaks '{dialect}' has no such key", hint)
             table.problem((key,), problem, at_key=True)
     ways: dict[str, Any] = {field: table.get(key, _KINDS[field], None) for key, field in TARGET.items()}
     return Target(**ways)

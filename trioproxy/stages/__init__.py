@@ -8,6 +8,7 @@ BUILT_IN: Mapping[str, str] = {
     "quota-probe": "trioproxy.stages.quota_probe:QuotaProbe",
     "billing-nonce": "trioproxy.stages.billing_nonce:BillingNonce",
     "replay-thinking": "trioproxy.stages.replay_thinking:ReplayThinking",
+    "cache-prompt": "trioproxy.stages.cache_prompt:CachePrompt",
     "replay-responses": "trioproxy.stages.replay_responses:ReplayResponses",
     "deframe": "trioproxy.stages.deframe:Deframe",
     "parse": "trioproxy.stages.parse:Parse",

@@ -6,7 +6,17 @@ platform.openai.com/docs/guides/conversation-state.
 
 from collections.abc import Iterable, Mapping
 
-from trioproxy.dialects.openai_responses.kept import KIND, Kept, continued, kept_of, previous, read_kept
+from trioproxy.dialects.openai_responses.kept import (
+    KIND,
+    Kept,
+    continued,
+    keeps,
+    kept_of,
+    marked,
+    previous,
+    read_kept,
+    stored,
+)
 from trioproxy.items import Error, Frame, Request
 from trioproxy.stage import Exchange, Memory, Receive, Send, Stage
 from trioproxy.units import Size
@@ -36,7 +46,10 @@ class RememberResponses(Stage[Frame, Frame]):
         return ()
 
     def feed(self, frame: Frame, /) -> Iterable[Frame]:
-        if self._request is not None and (kept := kept_of(frame, self._request)):
+        if self._request is None or not keeps(self._request):
+            return (frame,)
+        frame = marked(frame)
+        if kept := kept_of(frame, self._request):
             id, value = kept
             if len(value) <= self._within:
                 self._due[id] = value
@@ -46,13 +59,13 @@ class RememberResponses(Stage[Frame, Frame]):
         memory = exchange.memory
         self.open(exchange)
         async for batch in receive:
-            self.feed_all(batch)
+            told = self.feed_all(batch) if memory is not None else batch
             due, self._due = self._due, {}
             if due and memory is not None:
                 # Before the client learns its id: its next request may go to another process.
                 await memory.keep(KIND, due)
                 self._remembered += len(due)
-            await send.send(batch)
+            await send.send(told)
 
     def stats(self) -> Mapping[str, int]:
         return {"remembered": self._remembered} if self._remembered else {}
@@ -71,13 +84,18 @@ class ReplayResponses(Stage[Request, Request | Error]):
         if turns < 1:
             raise ValueError(f"turns must be 1 or more, got {turns}")
         self._turns, self._within = turns, within
+        self._replayed = 0
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         async for batch in receive:
             await send.send([await self._whole(item, exchange.memory) for item in batch])
 
     async def _whole(self, item: object, memory: Memory | None) -> object:
-        if not isinstance(item, Request) or not (id := previous(item)):
+        if not isinstance(item, Request):
+            return item
+        if memory is not None:
+            item = stored(item)
+        if not (id := previous(item)):
             return item
         turns: list[Kept] = []
         size, said = 0, id
@@ -91,11 +109,16 @@ class ReplayResponses(Stage[Request, Request | Error]):
             if len(turns) > self._turns or size > self._within:
                 return Error("too_large", f"the conversation behind {said!r} is too long to be put together here", 413)
             id = kept.previous
+        self._replayed = len(turns)
         return continued(item, turns[::-1])
+
+    def stats(self) -> Mapping[str, int]:
+        return {"replayed": self._replayed} if self._replayed else {}
 
 
 def _not_found(said: str, id: str) -> Error:
     """In the API's own words, which clients know."""
     behind = "" if said == id else f" (one before it, {id[:80]!r}, is gone)"
     text = f"Previous response with id {said[:80]!r} not found{behind}. Send the whole conversation in `input`."
-    return Error("invalid_request", text, 400)
+    facts = {"code": "previous_response_not_found", "param": "previous_response_id"}
+    return Error("invalid_request", text, 400, {"openai": facts})

@@ -40,6 +40,7 @@ _PARTS = 10_000  # of one message
 _WEIGHT = 64  # bytes that a block takes beside what is in it
 _CALLS = 10_000  # of one request that are looked for, the latest of them
 _UNTOLD = ("content[].signature", "content[].redacted_thinking")  # what these clients are not told
+_AS_TEXT = frozenset({"messages[].reasoning_content", "messages[].reasoning"})
 _CLIENTS, _UPSTREAMS = frozenset({"openai-chat"}), frozenset({"anthropic", "openai-responses"})
 
 
@@ -356,7 +357,11 @@ def replayed(request: Request, records: Mapping[str, _Parts], ledger: Ledger, *,
         messages.append(Message("assistant", content, turn[0].extra, thought=known.issuperset(ids)))
     if forgotten and (records or request.extra.get("thinking", {}).get("type") in ("enabled", "adaptive")):
         ledger.note("messages[].content[].thinking", "not remembered of some turns that called tools")
-    return replace(request, messages=tuple(messages)) if records else request
+    if not records:
+        return request
+    # The same thinking as a text, which some clients send back, is no loss where it is back as it was.
+    unsaid = request.unsaid if forgotten else tuple(loss for loss in request.unsaid if loss.path not in _AS_TEXT)
+    return replace(request, messages=tuple(messages), unsaid=unsaid)
 
 
 def _calls(messages: Iterable[Message]) -> Iterator[ToolUse]:

@@ -506,7 +506,7 @@ def test_a_custom_tool_can_be_chosen() -> None:
         ({"temperature": 1.5, "top_p": 0.9, "top_k": 3}, {"temperature": 1.5, "top_p": 0.9, "top_k": 3}),
         ({"user": "u"}, {"metadata": {"user_id": "u"}}),
         ({"user": "u", "safety_identifier": "s"}, {"metadata": {"user_id": "s"}}),
-        ({"reasoning_effort": "minimal"}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
+        ({"reasoning_effort": "minimal"}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "minimal"}}),
         ({"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
         ({"reasoning": {"effort": "high"}}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}),
         ({"reasoning": {"max_tokens": 2000}}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}),

@@ -78,7 +78,7 @@ def content_of(request: Request, index: int) -> tuple[Block, ...]:
 # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # What cannot be passed on, and says so.
-REFUSED = ("no such response is kept", "no conversations are kept", "nothing runs on here", "got audio/mpeg")
+REFUSED = ("no responses are kept", "no conversations are kept", "nothing runs on here", "got audio/mpeg")
 
 
 def test_every_recorded_request_reads_or_says_why_not() -> None:
@@ -665,7 +665,10 @@ def test_h067_the_choice_of_a_hosted_tool_is_left_to_the_model(choice: dict[str,
         ({"temperature": 0.5, "top_p": 0.9}, {"temperature": 0.5, "top_p": 0.9}),
         ({"safety_identifier": "s", "user": "u"}, {"metadata": {"user_id": "s"}}),
         ({"metadata": {"session_id": "s"}}, {}),
-        ({"reasoning": {"effort": "minimal"}}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
+        (
+            {"reasoning": {"effort": "minimal"}},
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "minimal"}},
+        ),
         (
             {"reasoning": {"effort": "xhigh", "summary": None, "context": "all_turns"}},
             {"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}},

@@ -33,6 +33,9 @@ def options(request: Request, able: Abilities, target: Target, ledger: Ledger) -
     """The request with options that the model takes; `max_tokens`, which the API needs, always set."""
     extra = dict(request.extra)
     config = dict(extra.pop("output_config", {}))
+    if config.get("effort") == "minimal":
+        ledger.note("output_config.effort", f"{EFFORTS[0]} instead of minimal, which is OpenAI's alone")  # H083
+        config["effort"] = EFFORTS[0]
     most = min((each for each in (target.max_tokens, able.answer) if each), default=None)
     max_tokens = _limit(request.max_tokens, most, target, ledger)
 

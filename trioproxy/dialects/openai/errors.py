@@ -30,11 +30,11 @@ _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 
 
 def error_object(error: Error) -> dict[str, str | None]:
-    """The object that says what went wrong."""
+    """The object that says what went wrong; `extra["openai"]` may have a `code` and a `param` that clients look for."""
     name, code = _NAMES[error.kind]
     if error.kind == "not_found" and _MODEL.search(error.message):
         code = "model_not_found"  # which clients look for
-    return {"message": error.message, "type": name, "param": None, "code": code}
+    return {"message": error.message, "type": name, "param": None, "code": code, **error.extra.get("openai", {})}
 
 
 def write_error(error: Error, request_id: str) -> bytes:

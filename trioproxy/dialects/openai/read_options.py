@@ -12,15 +12,7 @@ from trioproxy.items import Extra
 __all__ = ["HARMLESS", "REASONS", "read_limit", "read_reasoning", "read_rest", "read_sampling", "read_schema"]
 __all__ += ["read_stop", "read_user"]
 
-_EFFORTS = {
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "xhigh",
-    "max": "max",
-    "ultra": "max",
-}
+_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")  # the first is OpenAI's alone
 
 
 def read_limit(wire: Wire, names: Collection[str], lost: Lost) -> int | None:
@@ -68,13 +60,16 @@ def read_reasoning(wire: Wire, extra: Extra, lost: Lost, silent: Collection[str]
     path = "reasoning.effort" if effort is not None else "reasoning_effort"
     if effort is None:
         effort = typed(wire, path, lambda value: isinstance(value, str), "a string")
+    if effort == "ultra":  # Codex's, which itself says max for it
+        lost.setdefault(path, "approximated as max")
+        effort = _EFFORTS[-1]
     if effort == "none" or (reasoning.get("enabled") is False and effort is None):
         extra["thinking"] = {"type": "disabled"}
     elif isinstance(budget, int) and budget > 0:
         extra["thinking"] = {"type": "enabled", "budget_tokens": budget}
     elif isinstance(effort, str) and effort in _EFFORTS:
         extra["thinking"] = {"type": "adaptive"}
-        extra["output_config"] = {"effort": _EFFORTS[effort]}
+        extra["output_config"] = {"effort": effort}
     elif effort is not None:
         lost.setdefault(path, f"no effort is called {shown(effort)}")
     elif reasoning.get("enabled") is True:

@@ -9,7 +9,7 @@ from trioproxy.dialects.openai.read_parts import marked, read_content, read_text
 from trioproxy.dialects.openai.told import Lost, Wire, named, note_fields, refusal, shown
 from trioproxy.dialects.openai_chat.read_calls import read_calls
 from trioproxy.dialects.openai_chat.read_parts import PARTS
-from trioproxy.dialects.openai_chat.read_thinking import read_thinking
+from trioproxy.dialects.openai_chat.read_thinking import UNSIGNED, read_thinking
 from trioproxy.errors import ProxyError
 from trioproxy.items import Block, Message, OtherBlock, Text, ToolResult, replace
 
@@ -78,7 +78,7 @@ def _read_assistant(wire: Wire, where: str, calls: OpenCalls, lost: Lost) -> Mes
         # Mistral's reasoning is a part of the content, and never signed.
         said_aloud = [part for part in content if not (isinstance(part, dict) and part.get("type") == "thinking")]
         if len(said_aloud) < len(content):
-            lost.setdefault("messages[].content[].thinking", "unsigned thinking cannot go back to Anthropic")
+            lost.setdefault("messages[].content[].thinking", UNSIGNED)
             content = said_aloud
     said = read_content(content, f"{where}.content", PARTS, lost)
     refused = wire.get("refusal")

@@ -10,9 +10,9 @@ from typing import Any
 from trioproxy.dialects.openai.told import Lost, Wire
 from trioproxy.items import Block, RedactedThinking, Thinking
 
-__all__ = ["read_thinking"]
+__all__ = ["UNSIGNED", "read_thinking"]
 
-_UNSIGNED = "unsigned thinking cannot go back to Anthropic"
+UNSIGNED = "thinking that is not signed cannot go back to whoever thought it"
 
 
 def read_thinking(wire: Wire, lost: Lost) -> tuple[Block, ...]:
@@ -21,11 +21,11 @@ def read_thinking(wire: Wire, lost: Lost) -> tuple[Block, ...]:
         thoughts = tuple(read(wire.get(key)))
         if blocks := tuple(block for block in thoughts if block):
             if len(blocks) < len(thoughts):
-                lost.setdefault(f"messages[].{key}", _UNSIGNED)
+                lost.setdefault(f"messages[].{key}", UNSIGNED)
             return blocks
     for key in (*_SIGNED, "reasoning_content", "reasoning"):
         if wire.get(key):
-            lost.setdefault(f"messages[].{key}", _UNSIGNED)
+            lost.setdefault(f"messages[].{key}", UNSIGNED)
     return ()
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.openai_responses.read_request import read_request
-from trioproxy.dialects.peek import BAD_JSON
-from trioproxy.items import Frame, Request, replace
+from trioproxy.dialects.peek import BAD_JSON, with_fields
+from trioproxy.items import Block, Frame, Request, Text, replace
 
-__all__ = ["KIND", "Kept", "continued", "kept_of", "previous", "read_kept", "write_items"]
+__all__ = ["KIND", "Kept", "continued", "keeps", "kept_of", "marked", "previous", "read_kept", "stored", "write_items"]
 
 KIND = "responses"
 """The word that they are remembered under: see `trioproxy.stage.Memory`."""
@@ -43,23 +43,44 @@ def previous(request: Request) -> str:
     return said if isinstance(said, str) else ""
 
 
+def keeps(request: Request) -> bool:
+    """Whether the client lets its response be kept."""
+    return request.source is not None and request.source.wire.get("store") is not False
+
+
 def kept_of(frame: Frame, request: Request) -> tuple[str, bytes] | None:
     """The id of the response that `frame` ends, and what is to be kept of it; None if that is nothing."""
     if not (frame.whole or frame.event in _ENDS) or request.source is None:
         return None
-    asked = request.source.wire
-    try:
-        wire = msgspec.json.decode(frame.data)
-    except BAD_JSON:
-        return None
-    response = wire if frame.whole else wire.get("response")
-    if not isinstance(response, dict) or asked.get("store") is False:
+    asked, response = request.source.wire, _response(frame)
+    if response is None or not keeps(request):
         return None
     id, input = response.get("id"), asked.get("input")
     said = input if isinstance(input, list) else [{"role": "user", "content": input}]
     if not isinstance(id, str) or response.get("status") not in ("completed", "incomplete"):
         return None
     return id, msgspec.json.encode(Kept(response, said, previous(request)))
+
+
+def marked(frame: Frame) -> Frame:
+    """The frame, saying that its response is stored."""
+    if (response := _response(frame)) is None or response.get("store") is not False:
+        return frame
+    response = response | {"store": True}
+    fields = response if frame.whole else {"response": response}
+    return Frame(with_fields(frame.data, fields), frame.event, whole=frame.whole)
+
+
+def _response(frame: Frame) -> Wire | None:
+    """The response that a frame is, or has."""
+    if not frame.whole and b'"response":' not in frame.data:
+        return None
+    try:
+        wire = msgspec.json.decode(frame.data)
+    except BAD_JSON:
+        return None
+    response = wire if frame.whole else wire.get("response")
+    return response if isinstance(response, dict) else None
 
 
 def read_kept(value: bytes) -> Kept | None:
@@ -74,17 +95,29 @@ _READ = msgspec.json.Decoder(Kept)
 
 
 def continued(request: Request, before: Sequence[Kept]) -> Request:
-    """The request with the turns `before` it, in their order, in front of what it says itself."""
-    assert request.source is not None
-    asked = request.source.wire
-    input = asked.get("input")
-    said = input if isinstance(input, list) else [{"role": "user", "content": input}] if input else []
+    """The request with the turns `before` it, in their order, in front of what it says itself.
+
+    What other stages have made of the request stays so; its own `instructions` hold for all turns, as with OpenAI.
+    """
     items = [item for turn in before for item in turn.items]
-    wire = {key: value for key, value in asked.items() if key != _NEXT} | {"input": [*items, *said]}
-    whole = read_request(msgspec.json.encode(wire))
+    earlier = read_request(msgspec.json.encode({"model": request.model, "input": items}))
+    offered = {tool.get("name") for tool in request.tools}
     return replace(
-        whole, model=request.model, max_tokens=request.max_tokens, stream=request.stream, extra=request.extra
+        request,
+        messages=(*earlier.messages, *request.messages),
+        system=(*_blocks(request.system), *_blocks(earlier.system)) if earlier.system else request.system,
+        tools=(*request.tools, *(tool for tool in earlier.tools if tool["name"] not in offered)),
+        unsaid=(*earlier.unsaid, *(loss for loss in request.unsaid if loss.path != _NEXT)),
     )
+
+
+def stored(request: Request) -> Request:
+    """The request, where responses are kept here: that it asks for that is no loss."""
+    return replace(request, unsaid=tuple(loss for loss in request.unsaid if loss.path != "store"))
+
+
+def _blocks(content: str | tuple[Block, ...] | None) -> tuple[Block, ...]:
+    return (Text(text=content),) if isinstance(content, str) else content or ()
 
 
 def write_items(kept: Kept) -> bytes:

@@ -39,7 +39,10 @@ def _kept(wire: Wire, extra: Extra, lost: Lost) -> None:
 
 
 _FATAL = {
-    "previous_response_id": ("no such response is kept here", "send the whole conversation as input"),
+    "previous_response_id": (
+        "no responses are kept here",
+        "send the whole conversation as input, or let the route keep them: replay-responses, remember-responses",
+    ),
     "conversation": ("no conversations are kept here", "send the whole conversation as input"),
     "prompt": ("no prompts are kept here", "send the prompt's text as instructions and input"),
     "background": ("nothing runs on here after a request", "ask without it, and stream the answer"),
