@@ -131,6 +131,8 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
     "parallel_tool_calls": (True, False),  # false is in the choice of tools, and needs tools
+    "prompt_cache_retention": ("in_memory",),
+    "prompt_cache_options": ({"mode": "implicit"},),
     "usage": ({"include": True},),  # OpenRouter's: we always tell it
 }
 """What each field says where it says only what holds anyway."""

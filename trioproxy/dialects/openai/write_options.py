@@ -87,10 +87,11 @@ def limited(asked: int | None, target: Target, ledger: Ledger) -> int | None:
     return limit
 
 
-def answer_form(said: Wire, schemas: bool, ledger: Ledger) -> tuple[Wire, str]:
+def answer_form(said: Wire, schemas: bool, ledger: Ledger, own: Wire) -> tuple[Wire, str]:
     """The form that the answer is held to (H140), as Responses has it, and what the system prompt must say for it.
 
     `schemas` is whether the host can hold it to a JSON schema; else only to JSON. Empty if the client asked for none.
+    `own` is what a client of OpenAI's says of the schema itself (`Kin.form`); elsewhere than there, all are strict.
     """
     config = said.get("output_config")
     if config is not None and not isinstance(config, dict):
@@ -104,10 +105,10 @@ def answer_form(said: Wire, schemas: bool, ledger: Ledger) -> tuple[Wire, str]:
         case None:
             return {}, ""
         case {"type": "json_schema", "schema": dict(schema)} if schemas:
-            form: Wire = {"type": "json_schema", "name": _form_name(schema), "schema": schema}
-            if is_strict(schema):
-                return form | {"strict": True}, ""
-            ledger.note(path, "OpenAI's strict mode does not take this schema: the answer may stray from it")
+            form = {"type": "json_schema", "name": _form_name(schema), "schema": schema, "strict": True} | own
+            if form["strict"] and not is_strict(schema):
+                ledger.note(path, "OpenAI's strict mode does not take this schema: the answer may stray from it")
+                del form["strict"]
             return form, ""
         case {"type": "json_schema", "schema": dict(schema)}:
             ledger.note(path, "this host knows no schemas: the system prompt tells it, and any JSON is taken")

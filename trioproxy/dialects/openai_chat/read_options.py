@@ -44,10 +44,12 @@ _READ = {"model", "messages", "stream", "tools", "functions", "tool_choice", "fu
 _READ |= {"temperature", "top_p", "top_k", "stop", "user", "safety_identifier", "metadata"}
 _READ |= {"reasoning", "reasoning_effort", "thinking", "response_format"}
 _READ |= {"stream_options"}  # about the answer: whoever writes it reads this from the source
+_READ |= {"prompt_cache_key"}  # where a cache is
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     **HARMLESS,
     "best_of": (1,),
     "echo": (False,),
     "modalities": (["text"],),
+    "verbosity": ("medium",),
 }

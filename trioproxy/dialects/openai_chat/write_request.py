@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.names import Names
+from trioproxy.dialects.openai.kin import kin_of
 from trioproxy.dialects.openai.told import refusal
 from trioproxy.dialects.openai.write_options import answer_form, cache_key, limited, said_by, write_tier, write_user
 from trioproxy.dialects.openai.write_thinking import EFFORTS, asked_effort, asked_thinking, nearest
 from trioproxy.dialects.openai.write_tools import NAME_LENGTH, called, offered_tools, write_tool_choice
 from trioproxy.dialects.openai_chat.hosts import Ways, ways_of
+from trioproxy.dialects.openai_chat.write_content import PARTS
 from trioproxy.dialects.openai_chat.write_messages import write_messages
 from trioproxy.dialects.openai_chat.write_tools import write_choice, write_tool
 from trioproxy.dialects.target import Target, Written
@@ -37,10 +39,13 @@ def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
 
 
 def _write(request: Request, target: Target, ledger: Ledger) -> Written:
-    ways, said = ways_of(target, request.model), said_by(request, ledger)
+    ways = ways_of(target, request.model)
+    kin = kin_of(request, PARTS.dialect, target, known=ways.tier, schemas=ways.schemas)
+    request = kin.request
+    said = said_by(request, ledger)
     offered = offered_tools(request, ledger)
     names = Names([*(tool["name"] for tool in offered), *called(request)], NAME_LENGTH)
-    form, postscript = answer_form(said, ways.schemas, ledger)
+    form, postscript = answer_form(said, ways.schemas, ledger, kin.form)
 
     body: Wire = {"model": request.model}
     if offered:
@@ -49,6 +54,7 @@ def _write(request: Request, target: Target, ledger: Ledger) -> Written:
     choosable = {tool["name"] for tool in offered}
     body |= write_tool_choice(said.get("tool_choice"), choosable, choose, ledger, parallel=ways.parallel)
     body |= _write_form(form)
+    kin.write_fields(body)
     if (limit := limited(request.max_tokens, target, ledger)) is not None:
         body[ways.limit] = limit  # H133
     body |= _write_sampling(said, ways, ledger)
@@ -56,12 +62,13 @@ def _write(request: Request, target: Target, ledger: Ledger) -> Written:
     body |= write_user(said.get("metadata"), ways.user, ledger)
     body |= write_tier(said.get("service_tier"), ways.tier, ledger)
     if key := cache_key(target):
-        body["prompt_cache_key"] = key
+        body.setdefault("prompt_cache_key", key)  # the client's own stands
     if request.stream:
         body["stream"] = True
         if ways.usage:
             body["stream_options"] = {"include_usage": True}
     body["messages"] = write_messages(request, ways, names, ledger, postscript)
+    kin.write_details(body["messages"])
     return Written(msgspec.json.encode(body), names.renamed)
 
 

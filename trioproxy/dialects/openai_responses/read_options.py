@@ -99,6 +99,4 @@ _READ |= {"max_tool_calls"}  # of tools that run at OpenAI, of which there is no
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     **HARMLESS,
     "truncation": ("disabled",),
-    "prompt_cache_retention": ("in_memory",),
-    "prompt_cache_options": ({"mode": "implicit"},),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from trioproxy.dialects.names import Names
+from trioproxy.dialects.openai.kin import kin_of
 from trioproxy.dialects.openai.told import refusal
 from trioproxy.dialects.openai.write_options import (
     NO_FIELD,
@@ -23,7 +24,7 @@ from trioproxy.dialects.openai.write_options import (
 from trioproxy.dialects.openai.write_thinking import EFFORTS, asked_effort, asked_thinking, nearest
 from trioproxy.dialects.openai.write_tools import NAME_LENGTH, called, is_search, offered_tools, write_tool_choice
 from trioproxy.dialects.openai_responses.hosts import Ways, ways_of
-from trioproxy.dialects.openai_responses.write_input import write_input
+from trioproxy.dialects.openai_responses.write_input import PARTS, write_input
 from trioproxy.dialects.openai_responses.write_tools import write_choice, write_tool
 from trioproxy.dialects.target import Target, Written
 from trioproxy.items import Request
@@ -50,12 +51,16 @@ def write_request(request: Request, target: Target, ledger: Ledger) -> Written:
 
 
 def _write(request: Request, target: Target, ledger: Ledger) -> Written:
-    ways, said = ways_of(target, request.model), said_by(request, ledger)
+    ways = ways_of(target, request.model)
+    kin = kin_of(request, PARTS.dialect, target, known=ways.tier, schemas=ways.schemas)
+    request = kin.request
+    said = said_by(request, ledger)
     tools = offered_tools(request, ledger, search=ways.search)
     functions = [tool["name"] for tool in tools if not is_search(tool)]
     names = Names([*functions, *called(request)], NAME_LENGTH)
-    form, postscript = answer_form(said, ways.schemas, ledger)
+    form, postscript = answer_form(said, ways.schemas, ledger, kin.form)
     system, input = write_input(request, target, ways, names, ledger)
+    kin.write_details(input)
     instructions = "\n\n".join(text for text in (system, postscript) if text)
     reasoning = _write_reasoning(said, ways, ledger)
 
@@ -68,13 +73,14 @@ def _write(request: Request, target: Target, ledger: Ledger) -> Written:
     body |= write_tool_choice(said.get("tool_choice"), {tool["name"] for tool in tools}, choose, ledger)
     if form:
         body["text"] = {"format": form}
+    kin.write_fields(body)
     body |= reasoning
     body |= _write_limit(limited(request.max_tokens, target, ledger), ways, ledger)
     body |= _write_sampling(said, ways, ledger)
     body |= write_user(said.get("metadata"), ways.user, ledger)
     body |= write_tier(said.get("service_tier"), ways.tier, ledger)
     if key := cache_key(target):
-        body["prompt_cache_key"] = key
+        body.setdefault("prompt_cache_key", key)  # the client's own stands
     if request.stream or ways.streams:
         body["stream"] = True
     body["input"] = input
