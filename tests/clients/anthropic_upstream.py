@@ -233,8 +233,8 @@ _DOCS = "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
 _CONSULT = f"Please consult our documentation at {_DOCS}"
 _FIELDS = {
     "cache_control", "container", "context_management", "inference_geo", "max_tokens", "mcp_servers", "messages",
-    "metadata", "model", "output_config", "service_tier", "stop_sequences", "stream", "system", "temperature", "thinking", "tool_choice",
-    "tools", "top_k", "top_p",
+    "metadata", "model", "output_config", "service_tier", "stop_sequences", "stream", "system", "temperature",
+    "thinking", "tool_choice", "tools", "top_k", "top_p",
 }  # fmt: skip
 _ROLES = {"user", "assistant"}
 _LEAST = 1024
