@@ -1,5 +1,6 @@
 """Items as an upstream of the same dialect tells them itself, and whether that is still what the client is to hear."""
 
+from collections import defaultdict, deque
 from typing import Any
 
 from trioproxy.dialects.openai.offered import Offered, flat_name
@@ -132,17 +133,27 @@ def restored(native: list[Any], ours: list[Wire]) -> list[Any]:
     So an item that no stage has touched keeps its id and what else it has, and calls of hosted tools stay where they
     were, as OpenAI wants them back.
     """
-    output, kept = [], {_says(item) for item in ours}
-    rest = [each for each in native if isinstance(each, dict)]
-    for item in ours:
-        says, kind = _says(item), item["type"]
-        same = [at for at, each in enumerate(rest) if _says(each) == says]
-        changed = [at for at, each in enumerate(rest) if each.get("type") == kind and _says(each) not in kept]
-        at = (same or changed or [-1])[0]
-        output += [each for each in rest[: max(at, 0)] if _says(each) is None]
-        output.append(rest[at] if same else item)
-        rest = rest[at + 1 :]
-    return output + [each for each in rest if _says(each) is None]
+    output, saying = list[Any](), [_says(item) for item in ours]
+    kept, start = set(saying), 0  # where the upstream's items begin that are behind all those met so far
+    theirs = [(each, _says(each)) for each in native if isinstance(each, dict)]
+    same, changed = defaultdict[Any, deque[int]](deque), defaultdict[Any, deque[int]](deque)
+    for place, (each, says) in enumerate(theirs):
+        (same[says] if says in kept else changed[str(each.get("type"))]).append(place)
+    for item, says in zip(ours, saying, strict=True):
+        found = _from(same[says], start) if says is not None else None
+        at = found if found is not None else _from(changed[item["type"]], start)
+        if at is not None:
+            output += [each for each, said in theirs[start:at] if said is None]
+            start = at + 1
+        output.append(item if found is None else theirs[found][0])
+    return output + [each for each, said in theirs[start:] if said is None]
+
+
+def _from(places: deque[int], start: int) -> int | None:
+    """The first of `places` from `start` on; those before it are never asked for again."""
+    while places and places[0] < start:
+        places.popleft()
+    return places[0] if places else None
 
 
 def _says(item: Wire) -> tuple[Any, ...] | None:
