@@ -440,3 +440,44 @@ async def test_h150g_a_responses_upstream_gets_no_reasoning_that_another_has_sea
         got = await ask(port, msgspec.json.encode(body), path=PATHS["openai-responses"])
     assert got.status == 200
     assert msgspec.json.decode(up.requests[0].body) == body | {"input": [USER, spoken, own, spoken, USER]}
+
+
+# ── upstreams that say odd things ───────────────────────────────────────────────────────────────────────────────────
+
+ODD_TYPE = STREAMS["openai-responses"].replace(
+    b"event: response.output_text.done", b'data: {"type":["x"]}\n\nevent: response.output_text.done', 1
+)
+THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": ["thought"]}
+CALLED = {"id": "fc_1", "type": "function_call", "status": "completed", "call_id": ["c"], "name": "f", "namespace": {}}
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        ODD_TYPE,
+        stream([{"type": "response.output_item.done", "output_index": 0, "item": THOUGHT}], said(1, "Hello")),
+        stream([{"type": "response.output_item.done", "output_index": 0, "item": CALLED | {"arguments": {"a": 1}}}]),
+        msgspec.json.encode(response("completed", CALLED | {"call_id": "c", "arguments": {"a": 1}})),
+    ],
+    ids=["a type that is a list", "a summary of texts", "ids that are lists", "arguments that are an object"],
+)
+@pytest.mark.parametrize("streams", [True, False])
+async def test_odd_answers_are_no_failure_of_ours(
+    client: str, body: bytes, streams: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def odd(line: Line) -> None:
+        if body.startswith(b"{"):
+            await line.whole(body)
+        else:
+            await line.head()
+            await line.chunk(body)
+            await line.end()
+
+    async with upstream(odd) as up, proxy(toml(up, "openai-responses")) as port:
+        asked = msgspec.json.encode(BODIES[client] | {"stream": streams})
+        got = await ask(port, asked, path=PATHS[client])
+    assert got.status == 200
+    assert not [record for record in caplog.records if record.exc_info]
+    if client == "openai-responses" and streams and body.startswith(b"{"):
+        assert b'"delta":"{\\"a\\":1}"' in got.body  # a text, whatever the body has

@@ -60,3 +60,18 @@ def test_items_that_say_nothing_in_the_vocabulary_stay() -> None:
     silent: Wire = {"type": "reasoning", "id": "rs_1", "summary": []}
     empty = {**SAID, "content": []}
     assert restored([silent, empty, SAID, "no item"], [ours(SAID)]) == [silent, empty, SAID]
+
+
+def test_fields_of_other_types_than_they_should_be_are_no_exception() -> None:
+    odd: list[Wire] = [
+        {**HM, "summary": ["thought", {"text": "a"}]},
+        {**CALL, "call_id": ["x"], "namespace": {"a": 1}},
+        {"type": ["message"], "content": 1},
+    ]
+    assert ours(SAID) in restored(odd, [ours(SAID)])
+
+
+def test_many_items_take_no_longer_than_they_must() -> None:
+    """Once a minute's work: each of ours was compared with each of the upstream's."""
+    native = [{**CALL, "call_id": f"c{number}"} for number in range(20_000)]
+    assert restored(native, [ours(each) for each in native]) == native

@@ -53,7 +53,10 @@ _ANSWER = msgspec.json.Decoder(Answer)
 
 def read_event(data: bytes) -> Told | None:
     """None for what is no JSON object, or cannot be read."""
-    return peeked(data, _TOLD)
+    told = peeked(data, _TOLD)
+    if told is not None and not isinstance(told.type, str):
+        told.type = ""
+    return told
 
 
 def read_answer(data: bytes | msgspec.Raw) -> Answer | None:

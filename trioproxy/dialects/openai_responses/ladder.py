@@ -11,6 +11,7 @@ import msgspec
 from trioproxy.dialects.openai.answers import kind_of
 from trioproxy.dialects.openai.inputs import Unpacking
 from trioproxy.dialects.openai.offered import Offered
+from trioproxy.dialects.peek import mended
 from trioproxy.items import Event, TextDelta, ThinkingDelta, ToolInputDelta
 
 __all__ = ["ANNOTATION", "APART", "Call", "CustomCall", "Item", "Message", "Reasoning", "SearchCall", "Wire"]
@@ -266,7 +267,7 @@ class SearchCall(Call):
         return ""
 
     def fields(self, status: str) -> Wire:
-        arguments = self.text.encode(errors="replace") if status == "completed" else b"{}"
+        arguments = mended(self.text.encode(errors="replace")) if status == "completed" else b"{}"
         told = {"status": status, "call_id": self.call_id, "execution": "client"}
         return {"type": "tool_search_call", **told, "arguments": msgspec.Raw(msgspec.json.format(arguments, indent=-1))}
 

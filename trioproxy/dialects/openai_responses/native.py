@@ -164,13 +164,15 @@ def _says(item: Wire) -> tuple[Any, ...] | None:
             return ("message", text) if text else None
         case "reasoning":
             parts = item.get("summary") or item.get("content")
-            text = APART.join(str(each.get("text")) for each in parts) if isinstance(parts, list) else ""
+            parts = [each for each in parts if isinstance(each, dict)] if isinstance(parts, list) else []
+            text = APART.join(str(each.get("text")) for each in parts)
             secret = item.get("encrypted_content")
             # Whether there is one: the same is encrypted to another text each time it is told.
             return ("reasoning", text, bool(secret)) if text or secret else None
         case "function_call" | "custom_tool_call":
-            name = flat_name(item.get("namespace"), str(item.get("name")))
-            return "call", item.get("call_id"), name, _input_of(item)
+            namespace = item.get("namespace")
+            name = flat_name(namespace if isinstance(namespace, str) else None, str(item.get("name")))
+            return "call", str(item.get("call_id")), name, _input_of(item)
     return None
 
 

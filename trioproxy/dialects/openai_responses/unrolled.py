@@ -7,6 +7,8 @@ the one vocabulary know nothing of hosted tools' items, of ids and phases; the b
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from trioproxy.dialects.openai_responses.ladder import ANNOTATION, Wire
 
 __all__ = ["unrolled"]
@@ -81,6 +83,8 @@ def _part(part: Wire, name: str, at: Wire) -> Iterator[Wire]:
     yield {"type": f"{name}.done", **at, "part": part}
 
 
-def _text(name: str, field: str, text: Any, at: Wire) -> list[Wire]:
+def _text(name: str, field: str, told: Any, at: Wire) -> list[Wire]:
+    """Some give arguments as an object; in a stream they are a text."""
+    text = told if isinstance(told, str) else msgspec.json.encode(told).decode()
     delta: list[Wire] = [{"type": f"{name}.delta", **at, "delta": text}] if text else []
     return [*delta, {"type": f"{name}.done", **at, field: text}]
