@@ -12,6 +12,7 @@ from trioproxy.items import (
     BlockStop,
     Error,
     Event,
+    Frame,
     MessageStart,
     MessageStop,
     Ping,
@@ -213,6 +214,15 @@ def test_an_empty_stream_stays_empty() -> None:
 def test_a_pattern_of_ones_own() -> None:
     stage = SignatureFilter(pattern=r"\s*<title>.*</title>\s*")
     assert run([*message("<tit", "le>", "x</title>"), *REAL], stage) == REAL
+
+
+def test_large_frames_that_say_nothing_are_not_held_for_long() -> None:
+    stage = SignatureFilter()
+    assert not list(stage.feed(MessageStart("msg_1", "m")))
+    frame = Frame(b"x" * 300_000)
+    released = [list(stage.feed(Unknown("queued", b"").read_from(frame))) for _ in range(4)]
+    assert [len(each) for each in released] == [0, 0, 0, 5]
+    assert len(list(stage.feed(TextDelta(0, METADATA)))) == 1
 
 
 def test_within_bounds_what_is_held() -> None:

@@ -38,6 +38,7 @@ METADATA = rf"\s*(?:```(?:json)?\s*)?\{{\s*(?:{_TOPIC}(?:\s*,\s*{_TITLE})?|{_TIT
 
 # How many events may be held beside the text: pings and empty deltas add no characters, yet must not add up for ever.
 _HELD_EVENTS = 2048
+_HELD_BYTES = 1024 * 1024  # … and of their frames, which may be large although nothing is said in them
 # How long one look at a text may take (seconds): a pattern that backtracks for ever must not stop the proxy.
 _TIMEOUT = 0.1
 
@@ -70,6 +71,7 @@ class SignatureFilter(Stage[Event, Event]):
         self._holding = False
         self._held: list[Event] = []
         self._text = ""
+        self._size = 0  # bytes of the frames that are held
         self._passed = False  # whether anything of an answer has passed
         self._last_dropped: list[Event] = []
         self._dropped = self._kept = self._held_back = self._timeouts = 0
@@ -82,6 +84,8 @@ class SignatureFilter(Stage[Event, Event]):
             self._passed = self._passed or not isinstance(event, Ping | Unknown)
             return (event,)
         self._held.append(event)
+        if event.frame is not None and not event.frame.whole:
+            self._size += len(event.frame.data)
         match event:
             case TextDelta(text=text) | BlockStart(block=Text(text=text)):
                 return self._look(text) if text else self._bounded()
@@ -106,7 +110,7 @@ class SignatureFilter(Stage[Event, Event]):
         return counts | ({"pattern_timeouts": self._timeouts} if self._timeouts else {})
 
     def _begin(self, event: MessageStart) -> Iterable[Event]:
-        self._holding, self._held, self._text = True, [event], ""
+        self._holding, self._held, self._text, self._size = True, [event], "", 0
         return self._release() if event.content else ()
 
     def _look(self, text: str) -> Iterable[Event]:
@@ -121,7 +125,7 @@ class SignatureFilter(Stage[Event, Event]):
         return self._release()
 
     def _bounded(self) -> Iterable[Event]:
-        return self._release() if len(self._held) > _HELD_EVENTS else ()
+        return self._release() if len(self._held) > _HELD_EVENTS or self._size > _HELD_BYTES else ()
 
     def _release(self) -> list[Event]:
         held, self._held, self._holding = self._held, [], False
