@@ -538,3 +538,17 @@ def test_batches_do_not_show(answer: list[tuple[str, list[str]]], done: list[str
 
     pieces = [each + b"\n\n" for each in body.split(b"\n\n")[:-1]]
     assert sent([[body]]) == sent([[piece] for piece in pieces])
+
+
+def test_what_is_announced_and_never_told_has_a_bound() -> None:
+    """An upstream may announce items for ever, or pad what it says of one."""
+    padded: Wire = {"type": "message", "role": "assistant", "content": [], "pad": "x" * 2000}
+    announced = [
+        {"type": "response.output_item.added", "output_index": place, "item": {**padded, "id": f"msg_{place}"}}
+        for place in range(20)
+    ]
+    stages = [Deframe(), Parse(), Translate()]
+    items = flow(stages, [[frames(*begun(), *announced)]], replace(R_ON_R, event_limit=10_000))
+    error = next(item for item in items if isinstance(item, Error))
+    assert "larger than 10000 bytes" in error.message
+    assert items.index(error) < 10

@@ -109,6 +109,10 @@ class Output:
         """Whether more is held than may be: a response repeats at its end all that was told."""
         return self._size > self._limit
 
+    def weigh(self, size: int) -> None:
+        """So many bytes are held elsewhere for this answer."""
+        self._size += size
+
     def too_large(self) -> Error:
         return Error("upstream", f"the upstream's answer is larger than {self._limit} bytes", 502)
 

@@ -36,6 +36,7 @@ Sent = Iterator[Frame | Error]
 
 _PIECES = tuple(TEXTS)
 _HELD = 64  # frames that are held before they leave come what may
+_HELD_BYTES = 4 * 1024 * 1024  # … and bytes of them
 _WAITING = frozenset({"response.in_progress", "response.queued"})
 
 
@@ -171,6 +172,7 @@ class Passing:
         if key not in self._items:
             yield from self._another()
             self._next = key
+            self._output.weigh(len(frame.data))  # what is announced of an item is known until the end
         native = self._known(key, told.item)
         left_out = _is_end(told) and native.item is not None and native.item in self._output.open.values()
         if left_out or not native.agrees(told):
@@ -180,7 +182,8 @@ class Passing:
         if native.place < 0 and native.waits and key == self._next:
             self._held.append((frame, told))
             native.hinted = native.hinted or not str(told.type).endswith(".added")
-            if _is_end(told) or len(self._held) > _HELD:  # nothing will ever come of it
+            full = len(self._held) > _HELD or sum(len(each.data) for each, _ in self._held) > _HELD_BYTES
+            if full or _is_end(told):  # nothing will ever come of it
                 yield from self._release()
             return
         yield from self._release()

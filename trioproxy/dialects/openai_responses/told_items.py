@@ -203,8 +203,10 @@ class Call(Item):
         if isinstance(name, str) and not self.name:
             flat = flat_name(namespace if isinstance(namespace, str) else None, name)
             self.name = self._blocks.renamed.get(flat, flat)
+            self._blocks.held += len(flat)
         if isinstance(id, str) and not self.id_of_call:
             self.id_of_call = id
+            self._blocks.held += len(id)
         if wire.get("caller") not in (None, {"type": "direct"}):
             self._blocks.ledger.note("output[type=function_call].caller", "a call that a program of the model's makes")
 
