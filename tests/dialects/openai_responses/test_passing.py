@@ -547,7 +547,7 @@ def test_what_is_announced_and_never_told_has_a_bound() -> None:
         {"type": "response.output_item.added", "output_index": place, "item": {**padded, "id": f"msg_{place}"}}
         for place in range(20)
     ]
-    stages = [Deframe(), Parse(), Translate()]
+    stages: list[Stage[Any, Any]] = [Deframe(), Parse(), Translate()]
     items = flow(stages, [[frames(*begun(), *announced)]], replace(R_ON_R, event_limit=10_000))
     error = next(item for item in items if isinstance(item, Error))
     assert "larger than 10000 bytes" in error.message
