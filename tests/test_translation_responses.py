@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -481,3 +482,32 @@ async def test_odd_answers_are_no_failure_of_ours(
     assert not [record for record in caplog.records if record.exc_info]
     if client == "openai-responses" and streams and body.startswith(b"{"):
         assert b'"delta":"{\\"a\\":1}"' in got.body  # a text, whatever the body has
+
+
+@pytest.mark.parametrize("client", ["anthropic", "openai-chat"])  # its own dialect's reads what it says
+@pytest.mark.parametrize("said", [{"status": "error"}, {"status": "expired"}, {"error": {"message": "boom"}}])
+async def test_an_answer_that_failed_under_another_name_never_looks_like_one(client: str, said: Any) -> None:
+    async def fails(line: Line) -> None:
+        await line.whole(msgspec.json.encode(response("completed") | said))
+
+    async with upstream(fails) as up, proxy(toml(up, "openai-responses")) as port:
+        got = await ask(port, msgspec.json.encode(BODIES[client]), path=PATHS[client])
+    assert got.status >= 400
+
+
+async def test_h150g_what_another_has_sealed_is_found_in_a_compressed_body() -> None:
+    sealed = carried("openai-responses", "elsewhere", {"type": "reasoning"})
+    thought = {"type": "thinking", "thinking": "hm", "signature": sealed}
+    turns: list[Any] = [USER, {"role": "assistant", "content": [thought, {"type": "text", "text": "a"}]}, USER]
+    packed = gzip.compress(msgspec.json.encode(BODIES["anthropic"] | {"messages": turns}))
+    plain = gzip.compress(msgspec.json.encode(BODIES["anthropic"]))
+    async with upstream(answers_packed) as up, proxy(up.toml()) as port:
+        for body in (packed, plain):
+            await ask(port, body, path=PATHS["anthropic"], headers=("content-encoding: gzip",))
+    assert TAG.encode() not in up.requests[0].body
+    assert msgspec.json.decode(up.requests[0].body)["messages"][1]["content"] == [{"type": "text", "text": "a"}]
+    assert up.requests[1].body == plain
+
+
+async def answers_packed(line: Line) -> None:
+    await line.whole(msgspec.json.encode(WHOLES["anthropic"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -100,6 +101,10 @@ class Conversation:
         body = came = await incoming.body()
         if route.request or route.edits or has_to_be_read(route, dialect, b""):
             body = readable(incoming.headers, came, self._config.limits.body)
+        elif get(incoming.headers, b"content-encoding"):
+            with suppress(ProxyError):  # what cannot be read here is the upstream's affair
+                plain = readable(incoming.headers, came, self._config.limits.body)
+                body = plain if has_to_be_read(route, dialect, plain) else came
         decoded = body is not came
         peek = dialect.peek(body)
         asks = DIALECTS[peek.dialect] if peek and peek.dialect else dialect

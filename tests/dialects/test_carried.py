@@ -52,6 +52,11 @@ def test_what_is_not_ours_or_was_changed_is_not_opened(text: str) -> None:
     assert opened(text) is None
 
 
+def test_a_text_that_repeats_itself_for_ever_is_carried_too() -> None:
+    block = {"type": "thinking", "thinking": "wait, " * 100_000}
+    assert opened(carried("anthropic", "p", block)) == Carried("anthropic", "p", block)
+
+
 def test_a_small_text_that_would_become_a_huge_one_is_not_opened() -> None:
     bomb = b'{"a":"' + b"a" * (32 * 1024 * 1024) + b'"}'
     assert opened(f"{TAG}anthropic.p.{urlsafe_b64encode(zlib.compress(bomb, 9)).decode()}") is None

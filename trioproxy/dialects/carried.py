@@ -18,7 +18,8 @@ __all__ = ["TAG", "Carried", "carried", "opened", "provenance"]
 
 TAG = "trioproxy1."
 """What every carried text begins with; none of a vendor's own does, as they have no dot."""
-_LARGEST = 16 * 1024 * 1024  # bytes of a block's JSON: the default of `event` in `[limits]`
+# A text becomes no more than so many times as long when it is unpacked, and so much more: a request may have many.
+_RATIO, _MORE = 20, 16 * 1024
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -43,7 +44,10 @@ def provenance(*whose: str) -> str:
 
 def carried(dialect: str, provenance: str, block: dict[str, Any]) -> str:
     """`block` as a text of `[A-Za-z0-9._-]` that `opened` takes back."""
-    packed = zlib.compress(msgspec.json.encode(block))
+    raw = msgspec.json.encode(block)
+    packed = zlib.compress(raw)
+    if len(raw) > _most(packed):
+        packed = zlib.compress(raw, 0)  # a model may say the same for ever
     return f"{TAG}{dialect}.{provenance}.{urlsafe_b64encode(packed).decode().rstrip('=')}"
 
 
@@ -53,10 +57,14 @@ def opened(text: str) -> Carried | None:
         return None
     try:
         dialect, provenance, packed = text.removeprefix(TAG).split(".")
-        unpacking = zlib.decompressobj()
-        raw = unpacking.decompress(urlsafe_b64decode(packed + "=" * (-len(packed) % 4)), _LARGEST)
+        unpacking, data = zlib.decompressobj(), urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        raw = unpacking.decompress(data, _most(data))
         if not unpacking.eof:
             return None
         return Carried(dialect, provenance, msgspec.json.decode(raw, type=dict[str, Any]))
     except (ValueError, zlib.error, *BAD_JSON):
         return None
+
+
+def _most(packed: bytes) -> int:
+    return _RATIO * len(packed) + _MORE

@@ -51,12 +51,16 @@ _QUIET = frozenset(
         "keepalive",  # OpenAI, undocumented
     }
 )
+# The statuses of a response that hold against the name of the event that ends it.
+_NOT_COMPLETED = ("failed", "cancelled", "incomplete", "error", "expired")
 # How an answer ended early → stop_reason (hazard H023).
 _CUT: dict[Any, str] = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
 # The statuses of a response that is no answer, or not yet, and what is to be said of it.
 _UNANSWERED: dict[Any, str] = {
     "failed": "the upstream failed to answer, and does not say why",
     "cancelled": "the upstream's answer was cancelled",
+    "error": "the upstream failed to answer, and does not say why",
+    "expired": "the upstream gave up on its answer after a time",
     "queued": "the upstream answers in the background, which only clients of its own dialect can wait for",
     "in_progress": "the upstream answers in the background, which only clients of its own dialect can wait for",
 }
@@ -191,9 +195,9 @@ class Reader(Stage[Frame, Event]):
 
     def _end(self, answer: Answer, status: str, frame: Frame) -> Iterator[Event]:
         """The answer is over, as the last event of a stream says, or a body."""
-        status = answer.status if answer.status in ("failed", "cancelled", "incomplete") else status
+        status = answer.status if answer.status in _NOT_COMPLETED else status
         usage, reasoning = read_usage(answer.usage, "input", "output") or (None, 0)
-        if status in _UNANSWERED:
+        if status in _UNANSWERED or answer.error:
             yield from self._failed(answer, MessageDelta(None, None, usage, thought(reasoning)), status, frame)
             return
         self._done = True
@@ -234,7 +238,7 @@ class Reader(Stage[Frame, Event]):
             error = error or told
         if spent.usage is not None and self._begun:
             yield spent  # what has failed has cost, too (hazard H050)
-        yield self._fail(error or Error("upstream", _UNANSWERED[status], 502), frame)
+        yield self._fail(error or Error("upstream", _UNANSWERED.get(status, _UNANSWERED["failed"]), 502), frame)
 
     def _fail(self, error: Error, frame: Frame) -> Event:
         self._done, self._failing = True, None

@@ -49,7 +49,7 @@ def unrolled(response: Wire) -> Iterator[Wire]:
 
 def _item(place: int, item: Wire) -> Iterator[Wire]:
     at: Wire = {"item_id": item.get("id") or "", "output_index": place}
-    kind = item.get("type")
+    kind = str(item.get("type"))
     later: Wire = {"status": "in_progress"} if "status" in item else {}
     if kind in _TOLD_IN_PARTS:
         later |= {field: [] for field, _, _ in _LISTS if field in item}
