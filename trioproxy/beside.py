@@ -98,8 +98,9 @@ class Beside:
     async def _upstreams_models(self, route: Route) -> list[Model]:
         """What the upstream lists. Where it cannot, what the file names must do; why is told if it names nothing."""
         asking = Asking(path=MODELS, cross=True, readable=True)
+        token = route.upstream.fixed_token
         try:
-            with await ask(self._pool, route.upstream, self._incoming, asking, length=0) as reply:
+            with await ask(self._pool, route.upstream, self._incoming, asking, token=token, length=0) as reply:
                 await reply.end(b"")
                 status = await reply.head()
                 body = plain(reply.headers, await reply.read(self._config.limits.event))
@@ -124,8 +125,8 @@ class Beside:
             peek = dialect.peek(body)
             asked = route.asked(peek.model) if peek else ""
             sent = with_model(body, asked) if peek and asked != peek.model else body
-            asking = Asking(path=path, decoded=body is not came)
-            with await ask(self._pool, route.upstream, incoming, asking, length=len(sent)) as reply:
+            asking, token = Asking(path=path, decoded=body is not came), route.upstream.fixed_token
+            with await ask(self._pool, route.upstream, incoming, asking, token=token, length=len(sent)) as reply:
                 await reply.end(sent)
                 if (status := await reply.head()) not in _NOT_THERE:
                     await self._answering.pass_through(status, reply)

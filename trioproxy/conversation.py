@@ -137,7 +137,8 @@ class Conversation:
                 decoded=decoded,
                 headers=result.headers,
             )
-            with await ask(self._pool, route.upstream, incoming, asking, length=size) as reply:
+            token = route.upstream.fixed_token
+            with await ask(self._pool, route.upstream, incoming, asking, token=token, length=size) as reply:
                 if size <= _AT_ONCE:
                     await reply.end(body)
                 else:
@@ -187,7 +188,10 @@ class Conversation:
             # until a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
             first = await incoming.piece()
             length = incoming.length
-            with await ask(self._pool, route.upstream, incoming, Asking(path=path), length=length) as reply:
+            token = route.upstream.fixed_token
+            with await ask(
+                self._pool, route.upstream, incoming, Asking(path=path), token=token, length=length
+            ) as reply:
                 if incoming.unread:
                     await reply.send(first)
                     nursery.start_soon(self._upload, reply, nursery.cancel_scope)
@@ -223,12 +227,12 @@ class Conversation:
         """Whom the upstream answers, as far as can be known."""
         # In whatever form the client shows them: two that cannot be told apart by a token are not the same.
         client = [get(self._incoming.headers, name).decode("latin-1") for name in _CREDENTIALS]
-        return (upstream.dialect, str(upstream), upstream.token or "", *client)
+        return (upstream.dialect, str(upstream), upstream.fixed_token or "", *client)
 
     def _secrets(self, route: Route) -> list[str]:
         """What of the file and of the client an upstream must not be quoted with."""
         upstream = route.upstream
-        found = [upstream.token, token_of(self._incoming.headers), *(value for _, value in upstream.headers)]
+        found = [upstream.fixed_token, token_of(self._incoming.headers), *(value for _, value in upstream.headers)]
         return [secret for secret in found if secret]
 
     async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:

@@ -23,9 +23,14 @@ class Proxy:
     """Answers requests as a configuration says. Give `handle` and `refusal` to an `http.Server`."""
 
     def __init__(self, config: Config, vault: Vault) -> None:
-        self._config, self._vault = config, vault
-        self._gate = Gate(hosts=config.hosts, origins=config.origins)
+        self._vault = vault
         self._pool = Pool()
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Answer what comes from now on as `config` says; what is under way ends as it began."""
+        self._config = config
+        self._gate = Gate(hosts=config.hosts, origins=config.origins)
 
     def close(self) -> None:
         """Close what is kept open to upstreams."""

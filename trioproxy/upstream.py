@@ -55,8 +55,12 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Lists that the body needs more of: each field's value is added to what else the upstream is told there."""
 
 
-async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, length: int | None) -> Reply:
+async def ask(
+    pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, token: str | None, length: int | None
+) -> Reply:
     """Begin a request to `upstream` for what came in; its body of `length` bytes (None: chunks) is sent later.
+
+    `token` is the upstream's own; None: the client's credentials go there.
 
     Raises `ProxyError` if the upstream cannot be reached.
     """
@@ -78,7 +82,7 @@ async def ask(pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking
     if asking.readable:
         headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
     version = upstream.target.version is not None
-    token = upstream.token or (token_of(incoming.headers) if asking.cross or version else None)
+    token = token or (token_of(incoming.headers) if asking.cross or version else None)
     if token is not None:
         headers = [*without(headers, *_CREDENTIALS), *speaks.credentials(token, upstream.target)]
     if asking.cross or version:

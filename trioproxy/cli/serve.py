@@ -11,10 +11,9 @@ from trioproxy import __version__, log
 from trioproxy.cli.terminal import say, wants_colour, wrap
 from trioproxy.cli.terminal import width as columns
 from trioproxy.config import Config, Route
-from trioproxy.http.server import Listener, Server, open_listeners
-from trioproxy.proxy import Proxy
+from trioproxy.http.server import Listener
+from trioproxy.serving import Serving, open_serving
 from trioproxy.store import Settings
-from trioproxy.store.vault import open_vault
 
 __all__ = ["banner", "serve_forever"]
 
@@ -30,22 +29,16 @@ async def serve_forever(config: Config) -> int:
     log.set_up(config.log.level, config.log.format, colour=wants_colour(), enabled=config.log.enabled)
     # Signals are received before anything is announced: who reads the banner may send one at once.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_vault(config.store, config.directory) as vault:
-            listeners = await open_listeners(config.listen)
-            proxy = Proxy(config, vault)
-            server = Server(proxy.handle, proxy.refusal, config.limits)
-            say("\n".join(banner(config, listeners)))
+        async with open_serving(config) as serving:
+            say("\n".join(banner(config, serving.listeners)))
             _tune_collector()
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_stop, signals, server, nursery.cancel_scope, config.drain)
-                    await server.serve(listeners)
-                    nursery.cancel_scope.cancel()
-            finally:
-                proxy.close()
-    if server.busy:
-        say(f"stopped; {_streams(server.busy)} cut off")
-    return 1 if server.busy else 0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop, signals, serving, nursery.cancel_scope, config.drain)
+                await serving.serve()
+                nursery.cancel_scope.cancel()
+    if serving.busy:
+        say(f"stopped; {_streams(serving.busy)} cut off")
+    return 1 if serving.busy else 0
 
 
 def _tune_collector() -> None:
@@ -58,7 +51,7 @@ def _tune_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _stop(signals: AsyncIterable[int], server: Server, scope: trio.CancelScope, drain: float) -> None:
+async def _stop(signals: AsyncIterable[int], serving: Serving, scope: trio.CancelScope, drain: float) -> None:
     """The first signal lets running answers finish, the second ends them, and so does the drain time."""
     asked = False
     async for _ in signals:
@@ -66,10 +59,10 @@ async def _stop(signals: AsyncIterable[int], server: Server, scope: trio.CancelS
             scope.cancel()
             return
         asked = True
-        if server.busy:
-            say(f"finishing {_streams(server.busy)}, at most {drain:g} s; Ctrl-C again to quit")
+        if serving.busy:
+            say(f"finishing {_streams(serving.busy)}, at most {drain:g} s; Ctrl-C again to quit")
         scope.deadline = trio.current_time() + drain
-        server.drain()
+        serving.drain()
 
 
 def banner(config: Config, listeners: list[Listener]) -> list[str]:

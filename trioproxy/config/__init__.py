@@ -9,7 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from trioproxy import toml
-from trioproxy.config.model import Config, Log, Replay, Route, Secret, StageSpec, Upstream
+from trioproxy.config.model import (
+    Admin,
+    Client,
+    Config,
+    Log,
+    Replay,
+    Route,
+    Secret,
+    StageSpec,
+    TargetSpec,
+    Token,
+    TokenCommand,
+    TokenFile,
+    Tolerance,
+    Upstream,
+)
 from trioproxy.config.pipelines import DEFAULT_REQUEST, DEFAULT_RESPONSE
 from trioproxy.config.sections import read_sections
 from trioproxy.config.table import Table
@@ -22,12 +37,19 @@ __all__ = [
     "SMALLEST",
     "TARGET",
     "TIMEOUTS",
+    "Admin",
+    "Client",
     "Config",
     "Log",
     "Replay",
     "Route",
     "Secret",
     "StageSpec",
+    "TargetSpec",
+    "Token",
+    "TokenCommand",
+    "TokenFile",
+    "Tolerance",
     "Upstream",
     "load",
     "load_settings",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import msgspec
 from trioproxy.dialects.target import Target
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
+from trioproxy.http.reach import Reach
 from trioproxy.http.server import Address
 from trioproxy.items import Event, Frame
 from trioproxy.models import Models
@@ -19,7 +21,22 @@ from trioproxy.stage import Stage
 from trioproxy.store import Settings
 from trioproxy.units import Seconds, Size
 
-__all__ = ["Config", "Log", "Replay", "Route", "Secret", "StageSpec", "Upstream"]
+__all__ = [
+    "Admin",
+    "Client",
+    "Config",
+    "Log",
+    "Replay",
+    "Route",
+    "Secret",
+    "StageSpec",
+    "TargetSpec",
+    "Token",
+    "TokenCommand",
+    "TokenFile",
+    "Tolerance",
+    "Upstream",
+]
 
 
 class Secret(str):
@@ -36,6 +53,48 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "Secret(…)"
+
+
+class TokenFile(msgspec.Struct, frozen=True):
+    """A token that stands in a file, read again when the file has changed."""
+
+    file: Path
+
+
+class TokenCommand(msgspec.Struct, frozen=True):
+    """A token that a program prints. It is asked again after `ttl`, or when the upstream refuses what it said."""
+
+    command: tuple[str, ...]
+    ttl: Seconds = Seconds(300)
+
+
+Token = Secret | TokenFile | TokenCommand | Callable[[], Awaitable[str]]
+"""Where an upstream's token comes from. A function, for programs that embed the proxy, is asked for each request."""
+
+
+class Client(msgspec.Struct, frozen=True):
+    """Somebody who may ask. Only the SHA-256 of its token is kept."""
+
+    name: str
+    digest: bytes
+
+
+class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
+    """How much an upstream is given to do, and what its failures lead to."""
+
+    concurrency: int | None = None
+    """Requests under way at once; None: as many as come."""
+    queue: int = 100
+    """Requests that wait for one of these to end; more are refused."""
+    queue_timeout: Seconds = Seconds(30)
+    retries: int = 1
+    """How often one request is asked again, each time before a byte of an answer has come."""
+    retry_within: Seconds = Seconds(5)
+    """What asks to be retried later than this is not retried."""
+    max_fails: int = 5
+    """After so many failures in a row it is passed over, where a route has another; 0: never."""
+    fail_timeout: Seconds = Seconds(30)
+    """For so long; then one request tries it."""
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -58,7 +117,7 @@ class Upstream(msgspec.Struct, frozen=True):
     path: str = ""
     """The path of the URL, without a slash at its end."""
     replay: Replay | None = None
-    token: Secret | None = None
+    token: Token | None = None
     """Sent instead of the client's own credentials."""
     headers: tuple[tuple[str, Secret], ...] = ()
     """Secrets, as keys and cookies travel in them."""
@@ -66,6 +125,18 @@ class Upstream(msgspec.Struct, frozen=True):
     target: Target = Target()
     model: str | None = None
     """What it is asked for, whatever model the client named; None: the client's, by the route's `models`."""
+    query: str = ""
+    """The query of the URL, which every request gets; without its `?`."""
+    removed: tuple[str, ...] = ()
+    """Fields that requests to it go without, in lower case."""
+    reach: Reach = Reach()
+    """How connections to it are made."""
+    tolerance: Tolerance = Tolerance()
+
+    @property
+    def fixed_token(self) -> Secret | None:
+        """Its token, where the file says it."""
+        return self.token if isinstance(self.token, Secret) else None
 
     def __str__(self) -> str:
         return self.replay.url if self.replay else f"{self.origin}{self.path}"
@@ -99,6 +170,16 @@ class Route(msgspec.Struct, frozen=True):
     """Whether a request of which something would be lost between the dialects is refused."""
     taken: frozenset[str] = frozenset()
     """What other routes have in the session's place: no session here goes by such a name."""
+    others: tuple[Route, ...] = ()
+    """The same route with other upstreams, each with its own stages: asked in this order where one cannot answer."""
+    weights: tuple[int, ...] = ()
+    """How often each upstream comes first, `upstream` and then those of `others`; empty: in order."""
+    sticky: bool = False
+    """Whether the requests of a session, or else of a client, go to the same upstream, where there are weights."""
+    clients: tuple[Client, ...] = ()
+    """Who may ask; empty: anybody."""
+    forward_credentials: bool | None = None
+    """Whether an upstream without a token of its own gets the client's; None: where the route asks for none."""
 
     @property
     def stem(self) -> str | None:
@@ -148,6 +229,27 @@ class Route(msgspec.Struct, frozen=True):
         return ("", path[len(self.prefix) :]) if path.startswith(self.prefix + "/") else None
 
 
+class TargetSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A model somewhere that clients reach under a key of its own, with a token of its own (mission M3.1)."""
+
+    provider: str = ""
+    """A name for people."""
+    model: str
+    url: str
+    token: Token | None = None
+    mode: Literal[
+        "anthropic_messages", "chat_completions", "codex_responses", "bedrock_converse", "codex_app_server"
+    ] = "chat_completions"
+
+
+class Admin(msgspec.Struct, frozen=True, kw_only=True):
+    """The listener for whoever runs the proxy."""
+
+    listen: tuple[Address, ...] = (Address("127.0.0.1:4568"),)
+    token: Secret | None = None
+    """Asked for by everything that changes something; without it only a Unix socket may."""
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether anything at all is logged, be it an error."""
@@ -172,6 +274,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     store: Settings = Settings()
     """Where what stages remember is kept."""
+    clients: tuple[Client, ...] = ()
+    """Who may ask, on routes that do not say it themselves."""
+    allow_anonymous: bool = False
+    """Whether a listener may be open to the network although nobody is asked for a token."""
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers whose word for a client's address is taken: load balancers in front of this proxy."""
+    admin: Admin | None = None
+    targets: Mapping[str, TargetSpec] = {}
+    workers: int = 1
+    """Processes that serve."""
+    reload: Literal["signal", "watch"] = "signal"
+    """When the file is read again: on SIGHUP, or also when it has changed."""
     file: Path | None = None
 
     @property
