@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.peers import Line, free_port, upstream
 from trioproxy.errors import ProxyError
-from trioproxy.http.client import Origin, Pool, Reply, Timeouts, _Connection, _idle_seconds
+from trioproxy.http.client import Origin, Pool, Reply, Stale, Timeouts, Unreachable, _Connection, _idle_seconds, _Key
 from trioproxy.http.headers import Headers
+from trioproxy.http.reach import Reach
 from trioproxy.http.wire import SocketWire
 from trioproxy.units import Seconds
 
@@ -306,7 +307,7 @@ async def test_an_upstream_that_stops_reading_is_a_timeout(pool: Pool) -> None:
 
 
 async def test_nobody_there(pool: Pool) -> None:
-    with pytest.raises(ProxyError, match=r"upstream 'up' .* cannot be reached: Connection refused") as caught:
+    with pytest.raises(Unreachable, match=r"upstream 'up' .* cannot be reached: Connection refused") as caught:
         await fetch(pool, free_port())
     assert caught.value.error.status == 502
 
@@ -382,9 +383,46 @@ async def test_a_post_is_not_sent_twice(pool: Pool) -> None:
 
     async with upstream(script) as up:
         await fetch(pool, up.port)
-        with pytest.raises(ProxyError, match="closed the connection before answering"):
+        with pytest.raises(Stale, match="closed the connection before answering"):
             await fetch(pool, up.port)
     assert (len(up.requests), up.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["a new connection", "a kept one"])
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1."], ids=["nothing", "interim", "half"]
+)
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_stale_is_only_a_kept_connection_that_said_nothing(
+    pool: Pool, kept: bool, said: bytes, reset: bool
+) -> None:
+    heard = trio.Event()
+
+    async def script(line: Line) -> None:
+        if kept and len(up.requests) == 1:
+            await line.whole(b"hello")
+            return
+        await line.send(said)
+        await heard.wait()  # a reset may overtake what was sent
+        if reset:
+            line.reset()
+        else:
+            await line.stream.send_eof()
+            await line.closed.wait()
+
+    async with upstream(script) as up:
+        if kept:
+            await fetch(pool, up.port)
+        with await begin(pool, up.port) as reply:
+            await reply.end()
+            with trio.move_on_after(0.02) as scope:
+                await reply.head()  # for as long as it takes to hear what is said
+            assert scope.cancelled_caught
+            heard.set()
+            with pytest.raises(ProxyError, match="closed the connection before answering") as caught:
+                await reply.head()
+        assert up.connections == 1
+    assert isinstance(caught.value, Stale) == (kept and not said)
 
 
 @pytest.mark.parametrize("field", [b"connection: close", b"keep-alive: timeout=1"])
@@ -626,7 +664,7 @@ async def test_any_bytes_are_an_answer_or_an_error(pieces: list[bytes], ends: st
         far.shutdown(socket.SHUT_WR)
     else:
         far.close()  # with our request unread: a reset
-    reply = Reply(Pool(), Origin("http", "x", 80), _Connection(SocketWire(near)), "up", PATIENT)
+    reply = Reply(Pool(), _Key(Origin("http", "x", 80), Reach()), _Connection(SocketWire(near)), "up", PATIENT)
     try:
         with trio.fail_after(5), reply:
             await reply.begin(method, "/", [(b"host", b"x")])

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
 from trioproxy import registry
 from trioproxy.config.model import Replay, Secret, Upstream
-from trioproxy.config.table import Table
+from trioproxy.config.reach import REACHED, read_reach
+from trioproxy.config.sources import read_token
+from trioproxy.config.table import MISSING, Table
+from trioproxy.config.tolerance import read_tolerance
+from trioproxy.config.urls import read_url
 from trioproxy.dialects import DIALECTS
 from trioproxy.dialects.target import Target
 from trioproxy.errors import Problem
-from trioproxy.http.client import Origin, Timeouts
+from trioproxy.http.client import Timeouts
+from trioproxy.http.reach import Reach
 from trioproxy.units import Seconds, Size
 
-__all__ = ["SMALLEST", "TARGET", "TIMEOUTS", "read_upstreams"]
+__all__ = ["SMALLEST", "TARGET", "TIMEOUTS", "read_upstream", "read_upstreams"]
 
 TIMEOUTS = {"connect-timeout": "connect", "first-byte-timeout": "first_byte", "idle-timeout": "between_bytes"}
 """What the file calls the fields of `Timeouts`."""
@@ -39,34 +44,39 @@ _PACKAGE = Path(__file__).parent.parent
 _EXAMPLE = 'url = "http://127.0.0.1:3456"'
 SMALLEST = f'[upstreams.mine]\n{_EXAMPLE}\ndialect = "anthropic"'
 """A file that is enough."""
-_EXPECTED = 'Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse"'
 _FIELD = re.compile(r"[A-Za-z0-9_-]+")
-_REPLAYED = frozenset({"pace", "chunk"})
-_ASKED = sorted((path for dialect in DIALECTS.values() for path in dialect.paths), key=len, reverse=True)
+_REPLAYED = ("pace", "chunk")
 # What the proxy itself says about the connection and the body.
 _FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"})
 
 
-def read_upstreams(section: Table, directory: Path) -> dict[str, Upstream | None]:
-    """Every upstream by its name; None for one whose problems are noted. `directory` is where the TOML file is."""
+def read_upstreams(section: Table, directory: Path, *, needed: bool = True) -> dict[str, Upstream | None]:
+    """Every upstream by its name; None for one whose problems are noted. `directory` is where the TOML file is.
+
+    It is a problem if there is none, where one is `needed`.
+    """
     upstreams: dict[str, Upstream | None] = {}
     for name, table in section.tables():
         if not name.isprintable() or not name.strip():
             section.problem((name,), Problem(f"{name!r} cannot name an upstream"), at_key=True)
-        upstreams[name] = None if table.broken else _upstream(name, table, directory)
-    if not upstreams and not section.broken:
+        upstreams[name] = None if table.broken else read_upstream(name, table, directory)
+    if needed and not upstreams and not section.broken:
         hint = f"for instance:\n{SMALLEST}"
         section.problem((), Problem("the file names no upstream: where should requests go?", hint))
     return upstreams
 
 
-def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
+def read_upstream(name: str, table: Table, directory: Path, *, dialect: str | None = None) -> Upstream | None:
+    """The upstream that a table describes; None if its problems are noted. `dialect` stands where it has no such key.
+
+    What is left in the table that nobody asked for is a problem too.
+    """
     url = table.get("url", str, None)
-    dialect = table.get("dialect", str, "anthropic")
-    if dialect not in DIALECTS:
-        hint = registry.did_you_mean(dialect, DIALECTS) or f"known: {', '.join(DIALECTS)}"
-        table.problem(("dialect",), Problem(f"there is no dialect '{dialect}'", hint))
-    target = _target(table, dialect)
+    spoken: str = table.get("dialect", str, "anthropic") if dialect is None else dialect
+    if spoken not in DIALECTS:
+        hint = registry.did_you_mean(spoken, DIALECTS) or f"known: {', '.join(DIALECTS)}"
+        table.problem(("dialect",), Problem(f"there is no dialect '{spoken}'", hint))
+    target = _target(table, spoken)
     model = table.get("model", str, None)
     if model is not None and (not model.strip() or "*" in model):
         hint = 'model = "qwen3-coder"; for more than one name there is [models]'
@@ -74,23 +84,43 @@ def _upstream(name: str, table: Table, directory: Path) -> Upstream | None:
     headers = _headers(table.table("headers"))
     usual = Timeouts()
     timeouts = Timeouts(**{field: table.get_positive(key, getattr(usual, field)) for key, field in TIMEOUTS.items()})
-    token = table.get("token", Secret, None)
-    origin, path, replay = None, "", None
+    token = read_token(table, directory)
+    place = replay = None
     if url is None:
         if "url" not in table.raw:
-            table.problem((), Problem(f"[upstreams.{name}] needs a url", _EXAMPLE), at_key=True)
+            table.problem((), Problem(f"[{table.name}] needs a url", _EXAMPLE), at_key=True)
     elif url.startswith("replay:"):
         replay = _replay(table, url, directory)
+        _misplaced(table, REACHED, "not for replay: upstreams, to which nothing connects")
     else:
-        origin, path = _origin(table, url)
-        for key in _REPLAYED & table.raw.keys():
-            table.problem((key,), Problem(f"{key}: only for replay: upstreams"), at_key=True)
-    table.known(*_REPLAYED)
+        place = read_url(table, url)
+        _misplaced(table, _REPLAYED, "only for replay: upstreams")
+    reach = Reach() if replay else read_reach(table, place and place.origin, directory)
+    table.known(*_REPLAYED, *REACHED)
+    upstream = Upstream(
+        name,
+        spoken,
+        None if place is None else place.origin,
+        "" if place is None else place.path,
+        replay,
+        token,
+        headers,
+        timeouts,
+        replace(target, host="" if place is None else place.origin.host),
+        model,
+        query=Secret() if place is None else place.query,
+        removed=_removed(table, headers),
+        reach=reach,
+        tolerance=read_tolerance(table),
+    )
     table.done()
-    if not origin and not replay:
-        return None
-    target = replace(target, host=origin.host if origin else "")
-    return Upstream(name, dialect, origin, path, replay, token, headers, timeouts, target, model)
+    return upstream if place or replay else None
+
+
+def _misplaced(table: Table, keys: Iterable[str], why: str) -> None:
+    for key in keys:
+        if key in table.raw:
+            table.problem((key,), Problem(f"{key}: {why}"), at_key=True)
 
 
 def _target(table: Table, dialect: str) -> Target:
@@ -115,6 +145,26 @@ def _headers(table: Table) -> tuple[tuple[str, Secret], ...]:
     return tuple(fields)
 
 
+def _removed(table: Table, headers: Iterable[tuple[str, Secret]]) -> tuple[str, ...]:
+    names: list[Any] = table.array("remove-headers", _Field, [])
+    set_here = {name for name, _ in headers}
+    for index, name in enumerate(names):
+        if name in set_here:
+            problem = Problem(f"remove-headers: {str(name)!r} is set in headers, which already stands for the client's")
+            table.problem(("remove-headers", index), problem)
+    return tuple(str(name) for name in names if name is not MISSING)
+
+
+class _Field(str):
+    """A header field that can be taken out, in lower case."""
+
+    @classmethod
+    def read(cls, value: object) -> _Field:
+        if isinstance(value, str) and _FIELD.fullmatch(value) and value.lower() not in _FRAMING:
+            return cls(value.lower())
+        raise ValueError(f"Expected the name of a header field that does not frame the message, got {value!r}")
+
+
 def _replay(table: Table, url: str, directory: Path) -> Replay | None:
     where = url.removeprefix("replay:")
     pace, chunk = table.get("pace", Seconds, Seconds(0)), table.get("chunk", Size, None)
@@ -124,40 +174,3 @@ def _replay(table: Table, url: str, directory: Path) -> Replay | None:
     problem = Problem(f"there is no recording '{where}'", "looked for beside the TOML file, then in the package")
     table.problem(("url",), problem)
     return None
-
-
-def _origin(table: Table, url: str) -> tuple[Origin | None, str]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        table.problem(("url",), Problem(f"url: {exc}", _EXPECTED))
-        return None, ""
-    problem = None
-    # Whether before or after a scheme, an @ may follow a password: then the URL is not quoted.
-    if parts.username is not None or parts.password is not None or ("@" in url and not parts.netloc):
-        problem = Problem("url: must not hold credentials", 'token = { env = "NAME" }')
-    elif parts.scheme not in ("http", "https") or not parts.hostname:
-        problem = Problem(f"url: {_EXPECTED}, got {url!r}", _scheme_missing(url))
-    elif parts.query or parts.fragment:
-        problem = Problem("url: must have no query and no fragment; requests bring their own")
-    elif not url.isascii() or not url.isprintable() or " " in url:
-        problem = Problem("url: has characters that must be percent-encoded")
-    elif port == 0:
-        problem = Problem("url: there is no port 0 to connect to")
-    elif asked := next((path for path in _ASKED if parts.path.rstrip("/").endswith(path)), None):
-        base = url.rstrip("/").removesuffix(asked)
-        problem = Problem(
-            f"url: is the endpoint itself, and clients' requests name it: {asked}", f"did you mean '{base}'?"
-        )
-    if problem or not parts.hostname:
-        table.problem(("url",), problem or Problem(_EXPECTED))
-        return None, ""
-    return Origin(parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme]), parts.path.rstrip(
-        "/"
-    )
-
-
-def _scheme_missing(url: str) -> str:
-    """The hint for `localhost:8080` and the like."""
-    return f"did you mean 'http://{url}'?" if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", url, re.ASCII) else ""

@@ -7,7 +7,6 @@ early is an error; redirects are not followed; the address comes from the caller
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from types import TracebackType
@@ -18,35 +17,34 @@ import msgspec
 import trio
 
 from trioproxy.errors import ProxyError
+from trioproxy.http.dial import NoWay, dial, tunnels
 from trioproxy.http.headers import Headers, get
-from trioproxy.http.wire import Gone, SocketWire, Stalled, TlsWire, Wire, complaint, reason_of, system_tls
+from trioproxy.http.reach import Origin, Reach
+from trioproxy.http.tls import Contexts
+from trioproxy.http.tunnel import authorization, refusal
+from trioproxy.http.wire import Gone, Stalled, Wire, complaint, system_tls
 from trioproxy.items import Error
 from trioproxy.units import Seconds
 
-__all__ = ["Origin", "Pool", "Reply", "Timeouts"]
+__all__ = ["Origin", "Pool", "Reply", "Stale", "Timeouts", "Unreachable"]
 
 _HEAD = 64 * 1024  # bytes of a response head; nginx allows 32 KiB, SDKs more
 _PIECE = 16 * 1024  # h11 bounds only what is incomplete, so a head is given to it in pieces
 _INTERIM = 16  # interim (1xx) responses before the real one
-_IDLE_CONNECTIONS = 64  # kept per origin
+_IDLE_CONNECTIONS = 64  # kept per origin and way to reach it
 _IDLE_SECONDS = 30.0  # kept unused; nginx closes after 60 or 75
+_STRAIGHT = Reach()
 
 
-class Origin(NamedTuple):
-    """Where an upstream is."""
+class Unreachable(ProxyError):
+    """No connection to the upstream could be made: it has got nothing of the request."""
 
-    scheme: str
-    host: str
-    port: int
 
-    @property
-    def authority(self) -> str:
-        """For the Host field: without the scheme's own port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+class Stale(ProxyError):
+    """A connection kept from an earlier request was gone before a byte of this one's answer came.
 
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
+    Most likely its idle time was over, and the upstream has seen nothing of the request; but nobody can know.
+    """
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,58 +58,88 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Silence within a response. Claude Code gives up after 3-5 minutes."""
 
 
+class _Key(NamedTuple):
+    """Connections with the same may stand for each other."""
+
+    origin: Origin
+    reach: Reach
+
+
 class _Idle(NamedTuple):
     connection: _Connection
     until: float
 
 
 class Pool:
-    """Idle connections, by origin, last used first. A synchronous book: it opens nothing and waits for nothing."""
+    """Idle connections, last used first, and the TLS contexts that new ones need."""
 
-    def __init__(self, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
-        self._tls = tls or system_tls
-        self._context: ssl.SSLContext | None = None
-        self._idle: dict[Origin, list[_Idle]] = {}
+    def __init__(self, tls: Callable[[], ssl.SSLContext] = system_tls) -> None:
+        self._contexts = Contexts(tls)
+        self._idle: dict[_Key, list[_Idle]] = {}
 
     async def request(
-        self, origin: Origin, method: str, target: str, headers: Headers, *, name: str, timeouts: Timeouts
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Headers,
+        *,
+        name: str,
+        timeouts: Timeouts,
+        reach: Reach = _STRAIGHT,
+        fresh: bool = False,
     ) -> Reply:
         """Send a request's head, on a pooled connection or a new one; its body, if any, is the caller's to send.
 
-        `name` is how errors call the upstream. Raises `ProxyError` if it cannot be reached.
+        `name` is how errors call the upstream. `fresh`: one of those that are pooled had gone stale, so none is used,
+        as its neighbours have idled as long. Raises `Unreachable`, and `ProxyError` for a head that cannot be sent.
         """
-        connection = self._take(origin)
+        key = _Key(origin, reach)
+        if fresh:
+            self._forget(key)
+        connection = self._take(key)
         if connection is None:
-            connection = _Connection(await self._connect(origin, name, timeouts.connect))
-        reply = Reply(self, origin, connection, name, timeouts)
+            connection = _Connection(await self._connect(key, name, timeouts.connect))
+        reply = Reply(self, key, connection, name, timeouts)
+        fields = [(b"host", origin.authority.encode()), *headers]
+        if reach.proxy and not tunnels(origin, reach):
+            target = f"{origin}{target}"
+            # One request to a connection: tinyproxy reads no other, and gives the next one to the upstream as it is,
+            # with the credentials that are the proxy's.
+            fields += [*authorization(reach.proxy), (b"connection", b"close")]
         try:
-            await reply.begin(method, target, [(b"host", origin.authority.encode()), *headers])
+            await reply.begin(method, target, fields)
         except BaseException:
             reply.close()
             raise
         return reply
 
-    def put(self, origin: Origin, connection: _Connection, seconds: float) -> None:
+    def put(self, key: _Key, connection: _Connection, seconds: float) -> None:
         """Keep a connection for the next request, or close it if there are enough."""
         now = trio.current_time()
-        for other in self._idle.values():
+        for where, other in list(self._idle.items()):
             while other and other[0].until <= now:  # the oldest stand first
                 other.pop(0).connection.wire.close()
-        idle = self._idle.setdefault(origin, [])
+            if not other:
+                del self._idle[where]  # upstreams come and go while we run
+        idle = self._idle.setdefault(key, [])
         if len(idle) >= _IDLE_CONNECTIONS or seconds <= 0:
             connection.wire.close()
         else:
+            connection.used = True
             idle.append(_Idle(connection, now + seconds))
 
     def close(self) -> None:
         """Close what is idle."""
-        for idle in self._idle.values():
-            for each in idle:
-                each.connection.wire.close()
-        self._idle.clear()
+        for key in list(self._idle):
+            self._forget(key)
 
-    def _take(self, origin: Origin) -> _Connection | None:
-        idle = self._idle.get(origin, [])
+    def _forget(self, key: _Key) -> None:
+        for each in self._idle.pop(key, []):
+            each.connection.wire.close()
+
+    def _take(self, key: _Key) -> _Connection | None:
+        idle = self._idle.get(key, [])
         now = trio.current_time()
         while idle:
             connection, until = idle.pop()
@@ -121,33 +149,17 @@ class Pool:
             connection.wire.close()
         return None
 
-    async def _connect(self, origin: Origin, name: str, timeout: float) -> Wire:
-        where = f"upstream {name!r} ({origin})"
+    async def _connect(self, key: _Key, name: str, timeout: float) -> Wire:
+        where = f"upstream {name!r} ({key.origin})"
         try:
             with trio.fail_after(timeout):
-                stream = await trio.open_tcp_stream(origin.host, origin.port)
-                if origin.scheme == "http":
-                    return SocketWire(socket.socket(fileno=stream.socket.detach()))
-                return await self._start_tls(stream, origin.host)
+                return await dial(key.origin, key.reach, self._contexts)
         except trio.TooSlowError:
-            raise _failed(f"{where} did not accept a connection within {timeout:g} seconds", 504) from None
-        except ssl.SSLCertVerificationError as exc:
-            raise _failed(f"{where} has a certificate that is not trusted: {exc.verify_message}") from exc
-        except (OSError, trio.BrokenResourceError, ssl.SSLError) as exc:
-            raise _failed(f"{where} cannot be reached: {reason_of(exc)}") from exc
-
-    async def _start_tls(self, stream: trio.SocketStream, host: str) -> Wire:
-        if self._context is None:
-            self._context = self._tls()
-        tls = trio.SSLStream(stream, self._context, server_hostname=host, https_compatible=True)
-        try:
-            await tls.do_handshake()
-        except BaseException as exc:
-            stream.socket.close()
-            if isinstance(exc, trio.BrokenResourceError) and isinstance(exc.__cause__, ssl.SSLError):
-                raise exc.__cause__ from None
-            raise
-        return TlsWire(tls)
+            through = f" through the proxy {key.reach.proxy}" if key.reach.proxy else ""
+            message = f"{where} did not accept a connection within {timeout:g} seconds{through}"
+            raise Unreachable(Error("timeout", message, 504)) from None
+        except NoWay as exc:
+            raise Unreachable(Error("upstream", f"{where} {exc}", 502)) from exc
 
 
 class _Connection:
@@ -155,20 +167,23 @@ class _Connection:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.used = False
+        """Whether it has served a request before."""
         self.h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD)
 
 
 class Reply:
     """One request under way and its response. Use it in a `with`: leaving it early closes the connection."""
 
-    def __init__(self, pool: Pool, origin: Origin, connection: _Connection, name: str, timeouts: Timeouts) -> None:
-        self._pool, self._origin, self._timeouts = pool, origin, timeouts
+    def __init__(self, pool: Pool, key: _Key, connection: _Connection, name: str, timeouts: Timeouts) -> None:
+        self._pool, self._key, self._timeouts = pool, key, timeouts
         self._name = name
         self._connection = connection
         self._wire, self._h11 = connection.wire, connection.h11
         self._out = b""
         self._sent_all = False
         self._unfed = b""
+        self._heard = False  # a byte of the answer has come
         self._status: int | None = None
         self._done = False
         self._due: float | None = None  # when the head has to be there
@@ -235,6 +250,8 @@ class Reply:
             elif isinstance(event, h11.Response):
                 if event.http_version not in (b"1.1", b"1.0"):
                     raise self._failure("does not speak HTTP/1.1")
+                if event.status_code == 407:
+                    self._refused_by_proxy()
                 self._status = event.status_code
                 self.headers = list(event.headers)
             elif isinstance(event, h11.InformationalResponse):
@@ -244,6 +261,13 @@ class Reply:
             else:
                 raise self._failure("closed the connection before answering")
         return self._status
+
+    def _refused_by_proxy(self) -> None:
+        """Whoever asks us has no part in what a proxy between us and the upstream wants."""
+        proxy = self._key.reach.proxy
+        if proxy and not tunnels(*self._key):
+            failure = self._failure(f"cannot be reached: the proxy {proxy} {refusal(407)}")
+            raise Unreachable(failure.error)
 
     @property
     def complete(self) -> bool:
@@ -310,11 +334,13 @@ class Reply:
         except Stalled:
             raise self._failure(what, 504) from None
         except Gone as exc:
-            when = "before answering" if self._status is None else "in the middle of its answer"
-            raise self._failure(f"closed the connection {when}: {exc}") from exc
+            if self._status is None:
+                raise self._unanswered(f": {exc}") from exc
+            raise self._failure(f"closed the connection in the middle of its answer: {exc}") from exc
         if self._status is None:
             if not data:
-                raise self._failure("closed the connection before answering")
+                raise self._unanswered()
+            self._heard = True
             self._unfed += data
             return
         try:
@@ -322,8 +348,12 @@ class Reply:
         except h11.RemoteProtocolError as exc:
             raise self._failure(f"does not speak HTTP/1.1: {complaint(exc)}") from exc
 
+    def _unanswered(self, why: str = "") -> ProxyError:
+        failure = self._failure(f"closed the connection before answering{why}")
+        return Stale(failure.error) if self._connection.used and not self._heard else failure
+
     def _failure(self, what: str, status: int = 502) -> ProxyError:
-        return _failed(f"upstream {self._name!r} ({self._origin}) {what}", status)
+        return _failed(f"upstream {self._name!r} ({self._key.origin}) {what}", status)
 
     # ── afterwards ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -341,7 +371,7 @@ class Reply:
             and not (get(self.headers, b"transfer-encoding") and get(self.headers, b"content-length"))
         ):
             connection.start_next_cycle()
-            self._pool.put(self._origin, self._connection, _idle_seconds(self.headers))
+            self._pool.put(self._key, self._connection, _idle_seconds(self.headers))
         elif not self._pooled_or_closed:
             self._wire.close()
         self._pooled_or_closed = True
