@@ -5,7 +5,7 @@ import pytest
 from trioproxy import config
 from trioproxy.cli.discover import read_config, read_settings
 from trioproxy.errors import ConfigError
-from trioproxy.http.server import Address
+from trioproxy.http.listen import Address, Listen
 
 UP = '[upstreams.up]\nurl = "http://{}"\n'
 
@@ -40,7 +40,7 @@ def test_the_environment_reaches_the_file(tmp_path: Path) -> None:
 
 def test_the_command_line_wins_over_the_file() -> None:
     loaded = read_config(None, listen=["127.0.0.1:1", "[::1]:2"], log_level="debug", environ={})
-    assert loaded.listen == (Address("127.0.0.1:1"), Address("[::1]:2"))
+    assert loaded.listen == (Listen(Address("127.0.0.1:1")), Listen(Address("[::1]:2")))
     assert loaded.log.level == "debug"
     assert read_config(None, environ={}).log.level == "info"
 

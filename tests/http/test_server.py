@@ -2,7 +2,6 @@ import logging
 import os
 import resource
 import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.peers import Answer, answer, free_port
+from tests.peers import Answer, answer
+from trioproxy.http.forwarded import Trusted
 from trioproxy.http.headers import Headers
-from trioproxy.http.incoming import Incoming
+from trioproxy.http.incoming import Incoming, Malformed
 from trioproxy.http.limits import Limits
-from trioproxy.http.server import Address, Listener, Server, open_listeners
+from trioproxy.http.listen import Address, Listen, Listener, open_listeners
+from trioproxy.http.server import Server
 from trioproxy.units import Seconds
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,16 +28,17 @@ async def echo(incoming: Incoming, listener: Listener) -> None:
     await incoming.respond(200, [], incoming.target.path.encode() + await incoming.body())
 
 
-def refusal(status: int, message: str) -> tuple[Headers, bytes]:
-    return [(b"x-why", message.encode())], b"no"
+def refusal(exc: Malformed, peer: str) -> tuple[Headers, bytes]:
+    return [(b"x-why", str(exc).encode())], b"no"
 
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = echo, *addresses: str, limits: Limits | None = None
+    handler: Handler = echo, *addresses: str | Listen, limits: Limits | None = None, trusted: Trusted | None = None
 ) -> AsyncIterator[tuple[Server, list[Listener]]]:
-    listeners = await open_listeners([Address(each) for each in addresses or ("127.0.0.1:0",)])
-    server = Server(handler, refusal, limits or Limits())
+    listens = [Listen(Address(each)) if isinstance(each, str) else each for each in addresses or ("127.0.0.1:0",)]
+    listeners = await open_listeners(listens)
+    server = Server(handler, refusal, limits or Limits(), trusted or Trusted())
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.serve, listeners)
@@ -61,79 +63,12 @@ async def read_all(stream: trio.SocketStream) -> bytes:
     return b"".join([bytes(piece) async for piece in stream])
 
 
-# ── addresses ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port", "unix"),
-    [
-        ("127.0.0.1:4567", "127.0.0.1", 4567, None),
-        ("[::1]:0", "::1", 0, None),
-        (":80", "", 80, None),
-        ("unix:/run/a:b.sock", "", None, "/run/a:b.sock"),
-    ],
-)
-def test_addresses(text: str, host: str, port: int | None, unix: str | None) -> None:
-    address = Address.read(text)
-    assert address.unix == unix
-    if unix is None:
-        assert (address.host, address.port) == (host, port)
-
-
-@pytest.mark.parametrize("value", ["", "localhost", "localhost:", "a:65536", "a:-1", "a:x", "a:²", "unix:", 4567, None])
-def test_what_is_no_address(value: object) -> None:
-    with pytest.raises(ValueError, match="Expected an address such as"):
-        Address.read(value)
+# ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_several_listeners_of_every_kind(tmp_path: Path) -> None:
-    unix = f"unix:{tmp_path}/proxy.sock"
-    async with serving(echo, "127.0.0.1:0", "[::1]:0", unix) as (_, listeners):
-        for listener, address, loopback in zip(
-            listeners, ("127.0.0.1:", "[::1]:", unix), (True, True, False), strict=True
-        ):
-            assert listener.address.startswith(address)
-            assert not listener.address.endswith(":0")
-            assert listener.loopback is loopback
-            assert (await get(listener)).body == b"/"
-
-
-async def test_the_file_of_a_unix_socket(tmp_path: Path) -> None:
-    file = tmp_path / "proxy.sock"
-    async with serving(echo, f"unix:{file}"):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        with pytest.raises(OSError, match=r"cannot listen on unix:.*: Address already in use"):
-            await open_listeners([Address(f"unix:{file}")])
-    assert not file.exists()
-
-
-async def test_a_unix_socket_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
-    file = tmp_path / "proxy.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(file))
-    async with serving(echo, f"unix:{file}") as (_, (listener,)):
-        assert (await get(listener)).status == 200
-
-
-async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "precious"
-    file.write_text("data")
-    with pytest.raises(OSError, match="cannot listen"):
-        await open_listeners([Address(f"unix:{file}")])
-    assert file.read_text() == "data"
-
-
-async def test_all_listeners_or_none() -> None:
-    free = free_port()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
-            await open_listeners([Address(f"127.0.0.1:{free}"), Address(f"127.0.0.1:{port}")])
-    with socket.create_server(("127.0.0.1", free)):
-        pass  # it is free again
-
-
-# ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async with serving(echo, "127.0.0.1:0", "[::1]:0", f"unix:{tmp_path}/proxy.sock") as (_, listeners):
+        assert [(await get(listener)).body for listener in listeners] == [b"/"] * 3
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
@@ -259,7 +194,7 @@ async def test_drain_lets_answers_finish_and_accepts_nothing_more() -> None:
         await go_on.wait()
         await incoming.finish(b"last")
 
-    listeners = await open_listeners([Address("127.0.0.1:0")])
+    listeners = await open_listeners([Listen(Address("127.0.0.1:0"))])
     server = Server(slow, refusal, Limits())
     stopped, got = trio.Event(), list[Answer]()
 
@@ -318,7 +253,7 @@ async def test_what_is_cut_off_still_counts_as_busy() -> None:
         begun.set()
         await trio.sleep_forever()
 
-    listeners = await open_listeners([Address("127.0.0.1:0")])
+    listeners = await open_listeners([Listen(Address("127.0.0.1:0"))])
     server = Server(endless, refusal, Limits())
     with trio.fail_after(5):
         async with await connect(listeners[0]) as stream, trio.open_nursery() as nursery:
@@ -338,3 +273,59 @@ async def test_timeouts_of_the_file_are_those_of_the_wire() -> None:
             await stream.send_all(GET)
             assert (await answer(stream)).status == 200
             assert await stream.receive_some() == b""
+
+
+# ── changing while it serves ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_listener_is_opened_and_closed_while_others_serve(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.sock"
+    async with serving() as (server, (first,)), await connect(first) as idle:
+        [second] = await open_listeners([Listen(Address(f"unix:{file}"))])
+        server.open(second)
+        assert (await get(second)).body == b"/"
+        async with await connect(second) as kept:
+            await kept.send_all(GET)
+            assert (await answer(kept)).status == 200
+            server.close(second)
+            assert not file.exists()
+            await kept.send_all(GET)  # what it gave goes on
+            assert (await answer(kept)).status == 200
+        await idle.send_all(GET)
+        assert (await answer(idle)).status == 200
+        port = first.socket.getsockname()[1]
+        server.close(first)
+        with pytest.raises(OSError, match="failed"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+        [third] = await open_listeners([Listen(Address("127.0.0.1:0"))])
+        server.open(third)
+        assert (await get(third)).status == 200
+        server.drain()
+        [late] = await open_listeners([Listen(Address("127.0.0.1:0"))])
+        server.open(late)
+        assert late.fileno() == -1
+
+
+async def test_a_listener_may_be_opened_before_it_serves() -> None:
+    listeners = await open_listeners([Listen(Address("127.0.0.1:0"))])
+    server = Server(echo, refusal, Limits())
+    server.open(listeners[0])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve)
+        assert (await get(listeners[0])).status == 200
+        server.drain()
+    assert listeners[0].fileno() == -1
+
+
+async def test_limits_change_for_those_who_come_later() -> None:
+    async with serving(limits=Limits(connections=1, head_lines=2)) as (server, (listener,)):
+        many = b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\n\r\n"
+        async with await connect(listener) as first, await connect(listener) as second:
+            await first.send_all(GET)
+            assert (await answer(first)).status == 200
+            await second.send_all(many)
+            await trio.testing.wait_all_tasks_blocked()
+            server.limits = Limits(connections=2)  # now the second is let in, with the new bounds
+            assert (await answer(second)).status == 200
+            await first.send_all(many)
+            assert (await answer(first)).status == 431

@@ -1,13 +1,11 @@
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
-import trustme
 
-from trioproxy.http.wire import READ_SIZE, Gone, SocketWire, Stalled, TlsWire
+from trioproxy.http.wire import READ_SIZE, Gone, SocketWire, Stalled
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -139,76 +137,3 @@ async def test_a_busy_wire_lets_others_run() -> None:
         await read_all(far, most=100 * READ_SIZE)
         assert turns >= 99  # one for each full read
         nursery.cancel_scope.cancel()
-
-
-# ── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@asynccontextmanager
-async def tls_pair() -> AsyncIterator[tuple[TlsWire, trio.SSLStream[trio.SocketStream]]]:
-    ca = trustme.CA()
-    server_context, client_context = (
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    )
-    ca.issue_cert("localhost").configure_cert(server_context)
-    ca.configure_trust(client_context)
-    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in tcp_pair_unblocked())
-    client = trio.SSLStream(near, client_context, server_hostname="localhost", https_compatible=True)
-    server = trio.SSLStream(far, server_context, server_side=True, https_compatible=True)
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.do_handshake)
-            nursery.start_soon(server.do_handshake)
-        try:
-            yield TlsWire(client), server
-        finally:
-            near.socket.close()
-            far.socket.close()
-
-
-def tcp_pair_unblocked() -> tuple[socket.socket, socket.socket]:
-    pair = tcp_pair()
-    for sock in pair:
-        sock.setblocking(False)
-    return pair
-
-
-async def test_tls_both_ways() -> None:
-    async with tls_pair() as (wire, far):
-        await wire.send(b"question")
-        assert await far.receive_some() == b"question"
-        await far.send_all(b"answer")
-        assert await wire.receive() == b"answer"
-        assert wire.idle()
-        wire.close()
-        assert await far.receive_some() == b""
-
-
-async def test_tls_silence_is_stalled() -> None:
-    async with tls_pair() as (wire, _):
-        with pytest.raises(Stalled):
-            await wire.receive(timeout=0.05)
-
-
-async def test_tls_takes_no_byte() -> None:
-    async with tls_pair() as (wire, _):
-        with pytest.raises(Stalled):
-            await wire.send(bytes(20_000_000), timeout=0.1)
-
-
-async def test_tls_reset() -> None:
-    async with tls_pair() as (wire, far):
-        far.transport_stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        far.transport_stream.socket.close()
-        with pytest.raises(Gone):
-            await wire.receive()
-
-
-async def test_tls_is_not_idle_with_a_record_that_was_read_from_the_socket_but_not_yet_asked_for() -> None:
-    # Else a stray second answer, sent as a second record, would be the next request's.
-    async with tls_pair() as (wire, far):
-        await far.send_all(b"answer")
-        await far.send_all(b"STRAY")
-        assert await wire.receive() == b"answer"  # both records have come, and one read got both
-        assert not wire.idle()

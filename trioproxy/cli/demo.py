@@ -17,7 +17,8 @@ from trioproxy import config
 from trioproxy.cli import terminal
 from trioproxy.config import Route
 from trioproxy.http.client import Origin, Pool, Timeouts
-from trioproxy.http.server import Address, Server, open_listeners
+from trioproxy.http.listen import Address, Listen, open_listeners
+from trioproxy.http.server import Server
 from trioproxy.items import Event, Frame
 from trioproxy.proxy import Proxy
 from trioproxy.stage import Exchange, Stage
@@ -65,7 +66,7 @@ def _told(route: Route, address: str, rows: Sequence[Row], width: int) -> list[s
 
 async def _ask(loaded: config.Config) -> tuple[bytes, str]:
     """Serve the configuration on a free port and ask it once. The body of the answer, and where it was served."""
-    listeners = await open_listeners([Address("127.0.0.1:0")])
+    listeners = await open_listeners([Listen(Address("127.0.0.1:0"))])
     proxy = Proxy(loaded, Vault(loaded.store))
     server = Server(proxy.handle, proxy.refusal, loaded.limits)
     pool = Pool()

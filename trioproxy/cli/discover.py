@@ -4,32 +4,45 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from msgspec.structs import replace
+from typing import Any, Literal
 
 from trioproxy import config
+from trioproxy.config.file import File
 from trioproxy.errors import ConfigError, Problem
-from trioproxy.http.server import Address
+from trioproxy.http.listen import Address, Listen
 
-__all__ = ["read_config", "read_settings"]
+__all__ = ["find_file", "read_config", "read_settings"]
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def find_file(
+    file: Path | None,
+    *,
+    listen: Sequence[str] | None = None,
+    log_level: Level | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[File, str]:
+    """`file`, or `$TRIOPROXY_CONFIG`, or `./stages.toml`, with what is to hold whatever it says; and its text.
+
+    Raises `ConfigError`.
+    """
+    listens = tuple(Listen(_address(text)) for text in listen or ())
+    with _found(file, environ) as path:
+        found = File(path=path, listen=listens, log_level=log_level)
+        return found, found.text()
 
 
 def read_config(
     file: Path | None,
     *,
     listen: Sequence[str] | None = None,
-    log_level: str | None = None,
+    log_level: Level | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> config.Config:
-    """Read `file`, or `$TRIOPROXY_CONFIG`, or `./stages.toml`. Raises `ConfigError`."""
-    with _found(file, environ) as path:
-        loaded = config.load(path, environ)
-    if listen:
-        loaded = replace(loaded, listen=tuple(map(_address, listen)))
-    if log_level:
-        loaded = replace(loaded, log=replace(loaded.log, level=log_level, enabled=True))
-    return loaded
+    """Read the file that `find_file` finds. Raises `ConfigError`."""
+    found, text = find_file(file, listen=listen, log_level=log_level, environ=environ)
+    return found.read(text, environ)
 
 
 def read_settings(

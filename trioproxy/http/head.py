@@ -11,7 +11,7 @@ from trioproxy.http.headers import get
 from trioproxy.http.limits import Limits
 from trioproxy.http.target import is_host
 
-__all__ = ["Malformed", "check_fields", "check_lines", "find_end"]
+__all__ = ["Malformed", "asked", "check_fields", "check_lines", "find_end"]
 
 # A line end that is not CR LF, a control byte, or a line that continues the one before (obs-fold): servers disagree on
 # each.
@@ -19,6 +19,7 @@ _AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\n
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 _NUMBER = re.compile(rb"[0-9]{1,15}")
 _METHOD = re.compile(rb"[A-Z][A-Z_\-]{0,31}")
+_ASKED = re.compile(rb"([A-Z][A-Z_\-]{0,31} /[\x21-\x3e\x40-\x7e]*)[ ?]")
 
 
 class Malformed(Exception):
@@ -26,6 +27,8 @@ class Malformed(Exception):
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
+        self.asked = ""
+        """The method and path, without the query, where the head could be told to have these."""
         super().__init__(message)
 
 
@@ -42,6 +45,12 @@ def find_end(buffer: bytearray, limits: Limits, looked: int = 0) -> int:
     if size > limits.head:
         raise Malformed(431, f"the request head is larger than {limits.head} bytes")
     return end if end > 3 else 0
+
+
+def asked(head: bytes) -> str:
+    """The method and path of a head that may be wrong in whatever else, for people to read; empty if it has none."""
+    found = _ASKED.match(head)
+    return found[1].decode("ascii") if found else ""
 
 
 def check_lines(head: bytes, limits: Limits) -> None:

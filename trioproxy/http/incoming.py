@@ -13,7 +13,8 @@ import trio
 
 from trioproxy.errors import ProxyError
 from trioproxy.http.chunks import BadChunk, ChunkGuard
-from trioproxy.http.head import Malformed, check_fields, check_lines, find_end
+from trioproxy.http.forwarded import Trusted, who_asks
+from trioproxy.http.head import Malformed, asked, check_fields, check_lines, find_end
 from trioproxy.http.headers import Headers, get
 from trioproxy.http.limits import Limits
 from trioproxy.http.target import Target, parse_target
@@ -29,11 +30,16 @@ _LINGER_BYTES, _LINGER_SECONDS = 4 * 1024 * 1024, 2.0
 
 
 class ClientConnection:
-    """A client's connection: gives one `Incoming` after the other."""
+    """A client's connection: gives one `Incoming` after the other.
 
-    def __init__(self, wire: Wire, limits: Limits) -> None:
+    `peer` is the address at its other end; `trusted` says whose word for another one is taken.
+    """
+
+    def __init__(self, wire: Wire, limits: Limits, peer: str = "", trusted: Trusted = Trusted()) -> None:
         self.wire = wire
         self.limits = limits
+        self.peer = peer
+        self.trusted = trusted
         self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * limits.head)
         self.buffer = bytearray()
         self.waiting: trio.CancelScope | None = None  # set between requests: cancelled to close the connection
@@ -48,7 +54,11 @@ class ClientConnection:
         if head is None:
             return None
         self._requests += 1
-        return Incoming(self, *self._parse_head(head))
+        try:
+            return Incoming(self, *self._parse_head(head))
+        except Malformed as exc:
+            exc.asked = asked(head)
+            raise
 
     async def _read_head(self) -> bytes | None:
         limits = self.limits
@@ -133,7 +143,9 @@ class Incoming:
         self.method = request.method.decode("ascii")
         self.target = target
         self.http_version = request.http_version
-        self.headers: Headers = list(request.headers)
+        self.headers: Headers
+        self.peer, self.headers = who_asks(connection.peer, list(request.headers), connection.trusted)
+        """The client's address, as far as it can be known."""
         self.keep_alive = True  # set to False to close the connection after the answer
         self.left = False  # the client has gone
         self._framed = False  # the response's end is marked, so that closing early shows
@@ -321,6 +333,8 @@ class Incoming:
             return True
         if self._h11.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
             await self._connection.linger()
+        else:
+            self._wire.shut_down()
         self._wire.close()
         return False
 

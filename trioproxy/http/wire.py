@@ -14,11 +14,11 @@ import socket
 import ssl
 import struct
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, Self
 
 import trio
 
-__all__ = ["Gone", "SocketWire", "Stalled", "TlsWire", "Wire", "complaint", "reason_of", "system_tls"]
+__all__ = ["Gone", "SocketWire", "Stalled", "Wire", "complaint", "reason_of", "system_tls"]
 
 # Bytes: one read, so one batch; some 110 small events. Every stage may hold a batch, and an event takes ten times its
 # bytes: 200 slow readers cost 160 MiB with it, and 520 with 64 KiB, which would be 13 % faster in a flood.
@@ -41,6 +41,9 @@ class Wire(Protocol):
 
     async def send(self, data: bytes, timeout: float = float("inf")) -> None:
         """Send all. Raises `Gone`, and `Stalled` when not a byte could be sent for `timeout` seconds."""
+
+    def offer(self, data: bytes) -> None:
+        """Send it if there is room for it now: a last word, which nobody waits for."""
 
     def idle(self) -> bool:
         """Whether the peer has sent nothing since we last read, not even the end."""
@@ -68,6 +71,11 @@ class SocketWire:
         self._sock = sock
         self._more = False  # the last read filled its buffer, so there may be more without waiting
 
+    @classmethod
+    def of(cls, stream: trio.SocketStream) -> Self:
+        """The socket of `stream`, taken over."""
+        return cls(socket.socket(fileno=stream.socket.detach()))
+
     async def receive(self, timeout: float = float("inf")) -> bytes:
         if self._more:
             # A busy peer must not keep its task running for ever: one turn for the others per full read.
@@ -84,6 +92,26 @@ class SocketWire:
                 raise Gone(_reason(exc)) from exc
             self._more = len(data) == READ_SIZE
             return data
+
+    async def exactly(self, size: int) -> bytes:
+        """So many bytes, and none of what is behind them. Raises `Gone` if there will not be as many."""
+        data = b""
+        while len(data) < size:
+            try:
+                piece = self._sock.recv(size - len(data))
+            except BlockingIOError:
+                await self._wait(trio.lowlevel.wait_readable, float("inf"))
+                continue
+            except OSError as exc:
+                raise Gone(_reason(exc)) from exc
+            if not piece:
+                raise Gone("the end came too early")
+            data += piece
+        return data
+
+    def offer(self, data: bytes) -> None:
+        with suppress(OSError):
+            self._sock.send(data)
 
     async def send(self, data: bytes, timeout: float = float("inf")) -> None:
         try:
@@ -140,48 +168,6 @@ class SocketWire:
 
 class _Wait(Protocol):
     async def __call__(self, sock: socket.socket, /) -> None: ...
-
-
-class TlsWire:
-    """TLS over a TCP connection. It owns the stream."""
-
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        self._stream = stream
-
-    async def receive(self, timeout: float = float("inf")) -> bytes:
-        with trio.move_on_after(timeout):
-            try:
-                return bytes(await self._stream.receive_some(READ_SIZE))
-            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, OSError) as exc:
-                raise Gone(_reason(exc)) from exc
-        raise Stalled(f"nothing for {timeout:g} seconds")
-
-    async def send(self, data: bytes, timeout: float = float("inf")) -> None:
-        with trio.move_on_after(timeout):
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, OSError) as exc:
-                raise Gone(_reason(exc)) from exc
-            return
-        raise Stalled(f"nothing for {timeout:g} seconds")
-
-    def idle(self) -> bool:
-        # trio reads the socket ahead: no poll sees a record that it has not decrypted yet, and no public name tells.
-        ahead = self._stream._incoming.pending or self._stream._ssl_object.pending()
-        return not ahead and not _readable(self._stream.transport_stream.socket)
-
-    def hung_up(self) -> bool:
-        return _hung_up(self._stream.transport_stream.socket)
-
-    def shut_down(self) -> None:
-        pass  # close() says it: TLS has no half-closed state that servers agree on
-
-    def close(self) -> None:
-        # Without close_notify: it would have to wait, and HTTP frames its messages itself.
-        self._stream.transport_stream.socket.close()
-
-    def abort(self) -> None:
-        self.close()
 
 
 def _readable(sock: socket.socket | trio.socket.SocketType) -> bool:

@@ -15,7 +15,6 @@ is not supported.
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -25,7 +24,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
-from trioproxy.http.wire import Gone, SocketWire, TlsWire, Wire, reason_of, system_tls
+from trioproxy.http.secure import ask_tls
+from trioproxy.http.wire import Gone, SocketWire, Wire, reason_of, system_tls
 from trioproxy.store import Store, StoreError
 
 __all__ = ["open_valkey", "read_url"]
@@ -206,13 +206,20 @@ class _Valkey:
         server = self._server
         try:
             if server.path:
-                stream = await trio.open_unix_socket(server.path)
+                wire: Wire = SocketWire.of(await trio.open_unix_socket(server.path))
             else:
-                stream = await trio.open_tcp_stream(server.host, server.port)
-            connection = _Connection(await self._start_tls(stream) if server.tls else _bare(stream))
+                wire = SocketWire.of(await trio.open_tcp_stream(server.host, server.port))
+            try:
+                if server.tls:
+                    self._context = self._context or system_tls()
+                    wire = await ask_tls(wire, self._context, server.host)
+            except BaseException:
+                wire.close()
+                raise
+            connection = _Connection(wire)
         except ssl.SSLCertVerificationError as exc:
             raise _Failed(f"has a certificate that is not trusted: {exc.verify_message}") from exc
-        except (OSError, ValueError, trio.BrokenResourceError) as exc:  # ValueError: no name that can be looked up
+        except (OSError, ValueError, Gone) as exc:  # ValueError: no name that can be looked up
             raise _Failed(f"cannot be reached: {reason_of(exc)}") from exc
         try:
             # Before anything else is sent: a value must not land in another database because SELECT failed.
@@ -223,22 +230,6 @@ class _Valkey:
             connection.wire.close()
             raise
         return connection
-
-    async def _start_tls(self, stream: trio.SocketStream) -> Wire:
-        self._context = self._context or system_tls()
-        tls = trio.SSLStream(stream, self._context, server_hostname=self._server.host, https_compatible=True)
-        try:
-            await tls.do_handshake()
-        except BaseException as exc:
-            stream.socket.close()
-            if isinstance(exc, trio.BrokenResourceError) and isinstance(exc.__cause__, ssl.SSLError):
-                raise exc.__cause__ from None
-            raise
-        return TlsWire(tls)
-
-
-def _bare(stream: trio.SocketStream) -> Wire:
-    return SocketWire(socket.socket(fileno=stream.socket.detach()))
 
 
 # ── the protocol: RESP2, https://valkey.io/topics/protocol, which every version of every such server speaks ─────────
