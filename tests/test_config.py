@@ -8,13 +8,14 @@ from textwrap import dedent
 import pytest
 
 import trioproxy
+from tests import told
 from trioproxy import config
 from trioproxy.config import DEFAULT_REQUEST, DEFAULT_RESPONSE, Config, Log, Replay, Route, Secret, Upstream
 from trioproxy.dialects.target import Target
 from trioproxy.errors import ConfigError, Position
 from trioproxy.http.client import Origin, Timeouts
 from trioproxy.http.limits import Limits
-from trioproxy.http.server import Address
+from trioproxy.http.listen import Address, Listen
 from trioproxy.store import Settings
 from trioproxy.units import Seconds, Size
 
@@ -31,6 +32,8 @@ def read(text: str, environ: Mapping[str, str] = {}, *, beside: Path = Path()) -
 def refused(text: str, environ: Mapping[str, str] = {}, *, beside: Path = Path()) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         read(text, environ, beside=beside)
+    told.now.serves(text)
+    told.now.says("an error", str(caught.value))
     return caught.value
 
 
@@ -55,7 +58,7 @@ def test_the_smallest_file_has_every_default() -> None:
     upstream = Upstream("up", "anthropic", Origin("http", "127.0.0.1", 3456), target=Target(host="127.0.0.1"))
     loaded = read(UP)
     assert loaded.upstreams == {"up": upstream}
-    assert (loaded.listen, loaded.limits, float(loaded.drain)) == ((Address("127.0.0.1:4567"),), Limits(), 30)
+    assert (loaded.listen, loaded.limits, float(loaded.drain)) == ((Listen(Address("127.0.0.1:4567")),), Limits(), 30)
     assert (loaded.hosts, loaded.origins, loaded.log) == ((), (), config.Log())
     [route] = loaded.routes
     assert (route.prefix, route.upstream) == ("/", upstream)
@@ -85,7 +88,7 @@ def test_a_file_that_says_everything() -> None:
         idle-timeout = "3s"
         """)
     )
-    assert loaded.listen == (Address("127.0.0.1:1"), Address("unix:/run/x.sock"))
+    assert loaded.listen == (Listen(Address("127.0.0.1:1")), Listen(Address("unix:/run/x.sock")))
     assert (loaded.hosts, loaded.origins, float(loaded.drain)) == (("proxy.lan",), ("http://app.lan",), 5)
     assert loaded.log == Log(enabled=False, level="debug", format="json")
     assert (int(loaded.limits.body), float(loaded.limits.keep_alive)) == (1024**2, 0)
@@ -526,8 +529,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
         " got '4567'",
     ),
     "second address": (
-        'listen = [":1", "x"]\n' + A,
-        '1:17: listen: Expected an address such as "127.0.0.1:4567", "[::1]:4567" or "unix:/run/trioproxy.sock",'
+        'listen = ["127.0.0.1:1", "x"]\n' + A,
+        '1:26: listen: Expected an address such as "127.0.0.1:4567", "[::1]:4567" or "unix:/run/trioproxy.sock",'
         " got 'x'",
     ),
     "no address": ("listen = []\n" + A, '1:10: listen: Expected at least one address = listen = "127.0.0.1:4567"'),
@@ -548,9 +551,9 @@ MISTAKES: dict[str, tuple[str, str]] = {
         '[upstreams.a]\nurl = "ftp://x"',
         '2:7: url: Expected a URL such as "http://127.0.0.1:3456" or "replay:recordings/hello.sse", got \'ftp://x\'',
     ),
-    "url with a query": (
-        '[upstreams.a]\nurl = "http://x/?a=b"',
-        "2:7: url: must have no query and no fragment; requests bring their own",
+    "url with a fragment": (
+        '[upstreams.a]\nurl = "http://x/?a=b#c"',
+        "2:7: url: must have no fragment: it is for browsers alone",
     ),
     "url with a space": (
         '[upstreams.a]\nurl = "http://x/a b"',

@@ -1,6 +1,7 @@
 """The errors of trioproxy, by who must act: the operator, or whoever is at one end of an exchange."""
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -53,24 +54,28 @@ class ConfigError(Exception):
     def _quote(self, number: int) -> str:
         """A line as it can be shown.
 
-        In an upstream's table, and the store's, any text may be a token, under a mistyped key too.
+        In an upstream's table, and others that hold tokens, any text may be one, under a mistyped key too.
         """
         line = printable(self._lines[number - 1])
         tables = [header for header in self._lines[: number - 1] if header.lstrip().startswith("[")]
-        if tables and _HOLDS_SECRETS.match(tables[-1]) and not _HARMLESS.match(line):
+        table = tables[-1] if tables else line  # above all tables a key may name its own: `clients.me = "…"`
+        if _HOLDS_SECRETS.match(table) and (_CLIENTS.match(table) or not _HARMLESS.match(line)):
             key, equals, value = line.partition("=")
             line = key + equals + _TEXT.sub(_blot_text, value)
-        elif tables and _STORE.match(tables[-1]) and ("//" in line or "@" in line):
+        elif _STORE.match(table) and ("//" in line or "@" in line):
             key, equals, value = line.partition("=")  # any part of a wrong URL may be of its password
             line = key + equals + _TEXT.sub(_blot_text, value)
         return line
 
 
 class ProxyError(Exception):
-    """One exchange cannot go on; `error` says to the client why, in words safe to show it."""
+    """One exchange cannot go on; `error` says to the client why, in words safe to show it.
 
-    def __init__(self, error: Error) -> None:
-        self.error = error
+    `headers` are fields that a response with this error has, names in lower case.
+    """
+
+    def __init__(self, error: Error, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.error, self.headers = error, tuple(headers)
         super().__init__(f"{error.status} {error.kind}: {error.message}")
 
 
@@ -86,12 +91,17 @@ _SECRET = re.compile(
     """
 )
 
+_QUERY = re.compile(r"""://[^\s"'?]*\?(?P<query>[^\s"']+)""")  # Google's keys travel there, and others' too
 
-_HOLDS_SECRETS = re.compile(r"\s*\[+\s*[\"']?(?:upstream|store)")
-_STORE = re.compile(r"\s*\[+\s*[\"']?store")
+
+_HOLDS_SECRETS = re.compile(r"\s*\[*\s*[\"']?(?:upstream|store|clients|admin|targets|tracing)")
+_CLIENTS = re.compile(r"\s*\[*\s*[\"']?clients")  # whose keys are names of their own
+_STORE = re.compile(r"\s*\[*\s*[\"']?store")
+# A URL may hold a key in its query, and any part of a wrong one may be of a password.
 _HARMLESS = re.compile(
     r"""(?x) \s* (?: \[ | (?:
-        url | dialect | pace | chunk | model | version | reasoning | effort | system-messages | max-tokens | cache-key
+        url (?! .*[?@]) | dialect | pace | chunk | model | version | reasoning | effort | system-messages | max-tokens
+      | cache-key | socket | ca | certificate | remove-headers | mode | provider | models | route-key
       | entries | (?:file-)?size | expires | (?:[a-z]+-){0,2}timeout
     ) \s* = )"""
 )
@@ -102,7 +112,7 @@ _TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|\#.*|"(?:\\.|[^"\\])*"?|'[^']*'?""")
 def printable(line: str) -> str:
     """A line as it can be shown, every character in its column: without secrets, tabs and control characters."""
     line = "".join(letter if letter.isprintable() else " " for letter in line.rstrip())
-    return _SECRET.sub(_blot, line)
+    return _QUERY.sub(_blot, _SECRET.sub(_blot, line))
 
 
 def _blot_text(match: re.Match[str]) -> str:

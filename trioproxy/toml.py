@@ -9,6 +9,7 @@ import tomllib
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from trioproxy.errors import ConfigError, Position, Problem
 
@@ -41,6 +42,12 @@ class Document:
     def value(self, path: Path) -> Position | None:
         """Where the value stands; where it has no place of its own, its key."""
         return self._values.get(path) or self.key(path)
+
+    def placed(self, problem: Problem, path: Path, *, at_key: bool = False) -> Problem:
+        """The problem with the place that it is about: the value at `path`, or its key."""
+        at = self.key(path) if at_key else self.value(path)
+        # What is missing altogether has no place of its own: it is shown at the file's first character.
+        return replace(problem, at=at or Position(1, 1))
 
 
 def load(text: str, file: str) -> Document:

@@ -23,11 +23,13 @@ from trioproxy.config.model import (
     TokenCommand,
     TokenFile,
     Tolerance,
+    Tracing,
     Upstream,
 )
 from trioproxy.config.pipelines import DEFAULT_REQUEST, DEFAULT_RESPONSE
 from trioproxy.config.sections import read_sections
 from trioproxy.config.table import Table
+from trioproxy.config.tolerance import TOLERANCE
 from trioproxy.config.upstreams import SMALLEST, TARGET, TIMEOUTS
 from trioproxy.errors import ConfigError, Position, Problem
 
@@ -37,6 +39,7 @@ __all__ = [
     "SMALLEST",
     "TARGET",
     "TIMEOUTS",
+    "TOLERANCE",
     "Admin",
     "Client",
     "Config",
@@ -50,26 +53,29 @@ __all__ = [
     "TokenCommand",
     "TokenFile",
     "Tolerance",
+    "Tracing",
     "Upstream",
     "load",
     "load_settings",
     "read",
+    "text_of",
 ]
 
 
 def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a TOML file. Raises `ConfigError`; `OSError` if it cannot be read."""
-    return read(_text(file), file, environ)
+    return read(text_of(file), file, environ)
 
 
 def load_settings(file: Path, stage: str) -> Mapping[str, Any]:
     """The `[stages]` table of a stage as it stands in a file: whatever else is wrong with it. Raises as `load` does."""
-    sections = toml.load(_text(file), str(file)).tables.get("stages")
+    sections = toml.load(text_of(file), str(file)).tables.get("stages")
     table = sections.get(stage) if isinstance(sections, dict) else None
     return table if isinstance(table, dict) else {}
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """The text of a TOML file. Raises `ConfigError` if it is none; `OSError` if it cannot be read."""
     raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the BOM of Windows editors is not part of the text
     try:
         return raw.decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +10,10 @@ import msgspec
 
 from trioproxy.dialects.target import Target
 from trioproxy.http.client import Origin, Timeouts
+from trioproxy.http.forwarded import Trusted
 from trioproxy.http.limits import Limits
+from trioproxy.http.listen import Address, Listen
 from trioproxy.http.reach import Reach
-from trioproxy.http.server import Address
 from trioproxy.items import Event, Frame
 from trioproxy.models import Models
 from trioproxy.sessions import SEGMENT, in_path
@@ -26,6 +26,7 @@ __all__ = [
     "Client",
     "Config",
     "Log",
+    "Mode",
     "Replay",
     "Route",
     "Secret",
@@ -35,6 +36,7 @@ __all__ = [
     "TokenCommand",
     "TokenFile",
     "Tolerance",
+    "Tracing",
     "Upstream",
 ]
 
@@ -60,12 +62,21 @@ class TokenFile(msgspec.Struct, frozen=True):
 
     file: Path
 
+    def __str__(self) -> str:
+        return f"the file {self.file}"
+
 
 class TokenCommand(msgspec.Struct, frozen=True):
     """A token that a program prints. It is asked again after `ttl`, or when the upstream refuses what it said."""
 
     command: tuple[str, ...]
     ttl: Seconds = Seconds(300)
+
+    def __str__(self) -> str:
+        return f"the command {Path(self.command[0]).name}"
+
+    def __repr__(self) -> str:
+        return f"TokenCommand({self.command[0]!r}, …)"  # what it is given may be secret
 
 
 Token = Secret | TokenFile | TokenCommand | Callable[[], Awaitable[str]]
@@ -87,8 +98,9 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 100
     """Requests that wait for one of these to end; more are refused."""
     queue_timeout: Seconds = Seconds(30)
-    retries: int = 1
-    """How often one request is asked again, each time before a byte of an answer has come."""
+    retries: int = 0
+    """How often a request is sent again that it could not take, each time before a byte of an answer. None by default:
+    clients do it themselves, and theirs times ours is a storm (hazard H106)."""
     retry_within: Seconds = Seconds(5)
     """What asks to be retried later than this is not retried."""
     max_fails: int = 5
@@ -125,8 +137,8 @@ class Upstream(msgspec.Struct, frozen=True):
     target: Target = Target()
     model: str | None = None
     """What it is asked for, whatever model the client named; None: the client's, by the route's `models`."""
-    query: str = ""
-    """The query of the URL, which every request gets; without its `?`."""
+    query: Secret = Secret()
+    """The query of the URL, which every request gets; without its `?`. A secret, as keys travel in it."""
     removed: tuple[str, ...] = ()
     """Fields that requests to it go without, in lower case."""
     reach: Reach = Reach()
@@ -229,25 +241,33 @@ class Route(msgspec.Struct, frozen=True):
         return ("", path[len(self.prefix) :]) if path.startswith(self.prefix + "/") else None
 
 
+Mode = Literal["anthropic_messages", "chat_completions", "codex_responses", "bedrock_converse", "codex_app_server"]
+"""What API a target has. The last two are only names so far: asking there is answered with 501."""
+
+
 class TargetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model somewhere that clients reach under a key of its own, with a token of its own (mission M3.1)."""
 
+    upstream: Upstream
+    """Where it is, and its model. Of the dialect of its mode."""
+    mode: Mode = "chat_completions"
+    """The API it has."""
     provider: str = ""
     """A name for people."""
-    model: str
-    url: str
-    token: Token | None = None
-    mode: Literal[
-        "anthropic_messages", "chat_completions", "codex_responses", "bedrock_converse", "codex_app_server"
-    ] = "chat_completions"
+    models: tuple[str, ...] = ()
+    """Names that are listed beside its model's, and lead to it."""
+    key: str | None = None
+    """What stands for it in paths; None: one is made by chance."""
+    client: Client | None = None
+    """Who may ask; None: whoever has the token that is made by chance."""
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True):
     """The listener for whoever runs the proxy."""
 
-    listen: tuple[Address, ...] = (Address("127.0.0.1:4568"),)
-    token: Secret | None = None
-    """Asked for by everything that changes something; without it only a Unix socket may."""
+    listen: tuple[Listen, ...] = (Listen(Address("127.0.0.1:4568")),)
+    client: Client | None = None
+    """Whoever has its token may do everything; None: only who reaches a Unix socket may."""
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,12 +278,27 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     """auto: text on a terminal, else JSON."""
 
 
+USUAL_LISTEN = (Listen(Address("127.0.0.1:4567")),)
+"""Where the file says nothing."""
+
+
+class Tracing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans are sent."""
+
+    endpoint: str
+    """The whole URL that they are posted to."""
+    service_name: str = "trioproxy"
+    sample: float = 1.0
+    """How many of the traces that begin here are sent; of those that a client began, it has decided."""
+    headers: tuple[tuple[str, Secret], ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the file says. `routes` stand in the order in which they are tried: longest prefix first."""
 
     upstreams: Mapping[str, Upstream]
     routes: tuple[Route, ...]
-    listen: tuple[Address, ...] = (Address("127.0.0.1:4567"),)
+    listen: tuple[Listen, ...] = USUAL_LISTEN
     limits: Limits = Limits()
     hosts: tuple[str, ...] = ()
     """Host names let through on loopback listeners, beside the loopback ones."""
@@ -272,16 +307,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     drain: Seconds = Seconds(30)
     """How long streams may go on after SIGTERM."""
     log: Log = Log()
+    tracing: Tracing | None = None
+    """None: no traces."""
     store: Settings = Settings()
     """Where what stages remember is kept."""
     clients: tuple[Client, ...] = ()
     """Who may ask, on routes that do not say it themselves."""
     allow_anonymous: bool = False
     """Whether a listener may be open to the network although nobody is asked for a token."""
-    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Peers whose word for a client's address is taken: load balancers in front of this proxy."""
+    trusted: Trusted = Trusted()
     admin: Admin | None = None
     targets: Mapping[str, TargetSpec] = {}
+    usual: Mapping[str, tuple[tuple[StageSpec, ...], tuple[StageSpec, ...]]] = {}
+    """The request and the response stages in front of upstreams of each dialect, where nothing else is said."""
     workers: int = 1
     """Processes that serve."""
     reload: Literal["signal", "watch"] = "signal"

@@ -12,7 +12,17 @@ from trioproxy.config.table import MISSING, Table
 from trioproxy.errors import Problem
 from trioproxy.items import Request
 
-__all__ = ["DEFAULT_REQUEST", "DEFAULT_RESPONSE", "Chain", "Chains", "Stages", "Usual", "check_answers", "read_chain"]
+__all__ = [
+    "DEFAULT_REQUEST",
+    "DEFAULT_RESPONSE",
+    "Chain",
+    "Chains",
+    "Given",
+    "Stages",
+    "Usual",
+    "check_answers",
+    "read_chain",
+]
 
 # By the upstream's dialect. What no stage is about, because of the client's dialect, is not read without need.
 DEFAULT_REQUEST: Mapping[str, tuple[str, ...]] = {
@@ -26,14 +36,22 @@ Chain = list[StageSpec] | None
 """The stages of one direction; None if a problem with them is noted."""
 Chains = tuple[Chain, Chain]
 """The request and the response stages."""
+Given = registry.StageClass | StageSpec | None
+"""A stage of a program: a class, whose options are in `[stages]`, or all there is to know; None if it is no good, and
+that is noted."""
 
 
 class Stages:
-    """The stages that the file names, each with the options of its `[stages]` table. A problem is noted once."""
+    """The stages that the file names, each with the options of its `[stages]` table. A problem is noted once.
 
-    def __init__(self, section: Table, directory: Path) -> None:
-        self._section, self._directory = section, directory
-        self._specs: dict[str, StageSpec | None] = {}
+    Those that are `given` were made by the program that embeds the proxy, and go by these names.
+    """
+
+    def __init__(self, section: Table, directory: Path, given: Mapping[str, Given]) -> None:
+        self._section, self._directory, self._given = section, directory, given
+        self._specs: dict[str, StageSpec | None] = {
+            name: each for name, each in given.items() if not isinstance(each, type)
+        }
         for name in section.raw:
             self.find(name, section, (name,))
 
@@ -49,7 +67,7 @@ class Stages:
         if own.broken or use is None:
             return None
         try:
-            cls = registry.find(use, self._directory)
+            cls = self._find(use)
         except registry.Unusable as exc:
             if "use" in own.raw:
                 own.problem(("use",), exc.problem)
@@ -69,6 +87,10 @@ class Stages:
         # With wrong options there will be no configuration, but the order can be judged all the same.
         make = registry.read_options(name, cls, values, report) or partial(cls)
         return StageSpec(name, cls, make, make.keywords)
+
+    def _find(self, use: str) -> registry.StageClass:
+        given = self._given.get(use)
+        return given if isinstance(given, type) else registry.find(use, self._directory)
 
 
 def read_chain(table: Table, direction: str, stages: Stages, default: Sequence[str]) -> Chain:
@@ -105,17 +127,23 @@ class Usual:
         request = self._request if self._given else read_chain(self._section, "request", self.stages, usual)
         return request, self._response
 
+    def every(self) -> dict[str, tuple[tuple[StageSpec, ...], tuple[StageSpec, ...]]]:
+        """The same for each dialect: for targets that are registered while running."""
+        chains = {dialect: self.chains(dialect) for dialect in DEFAULT_REQUEST}
+        return {name: (tuple(request or ()), tuple(response or ())) for name, (request, response) in chains.items()}
 
-def check_answers(table: Table, below: toml.Path, request: Chain, response: Chain) -> None:
-    """Check that what `request` stages answer themselves can reach the client; else note it of `table`."""
+
+def check_answers(table: Table, below: toml.Path, request: Chain, response: Chain) -> bool:
+    """Whether what `request` stages answer themselves can reach the client; if not, it is noted of `table`."""
     if request is None or response is None:
-        return
+        return True
     _, flows = pipeline.check("request", _classes(request), {})
     answers = tuple(item for item in flows[-1] if not issubclass(item, Request))
     if left := pipeline.reaches_client(answers, _classes(response)):
         given = " or ".join(item.__name__ for item in left)
         message = f"the request stages may answer with {given}, but the response stages do not make bytes of it"
         table.problem(below, Problem(message, "'translate' then 'reframe' turn Event into bytes"))
+    return not left
 
 
 def _classes(specs: Sequence[StageSpec]) -> list[tuple[str, registry.StageClass]]:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
 
+from trioproxy.config.admin import read_admin
 from trioproxy.config.aliases import read_models
-from trioproxy.config.model import Config, Log
-from trioproxy.config.pipelines import Stages, Usual
+from trioproxy.config.clients import check_listen, everybody, read_clients
+from trioproxy.config.listeners import read_listen, read_trusted
+from trioproxy.config.model import USUAL_LISTEN, Config, Log
+from trioproxy.config.pipelines import Given, Stages, Usual
+from trioproxy.config.processes import read_reload, read_workers
 from trioproxy.config.routes import read_routes
 from trioproxy.config.store import read_store
 from trioproxy.config.table import Table
+from trioproxy.config.targets import read_targets
+from trioproxy.config.tracing import read_tracing
 from trioproxy.config.upstreams import read_upstreams
-from trioproxy.errors import Problem
 from trioproxy.http.limits import Limits
-from trioproxy.http.server import Address
 from trioproxy.units import Seconds
 
 __all__ = ["read_sections"]
@@ -27,47 +33,44 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._:\[\]-]+/?")
 
 
-def read_sections(root: Table, file: Path) -> Config:
-    """The configuration; no good if problems were noted on the way."""
-    directory = file.absolute().parent
-    upstreams = read_upstreams(root.table("upstreams"), directory)
-    stages = Stages(root.table("stages"), directory)
+def read_sections(root: Table, file: Path | None, given: Mapping[str, Given] = MappingProxyType({})) -> Config:
+    """The configuration; no good if problems were noted on the way.
+
+    Without a `file`, what it would name beside it is looked for in the current directory. For what is `given`, see
+    `Stages`.
+    """
+    directory = file.absolute().parent if file else Path.cwd()
+    targets = bool(root.raw.keys() & {"targets", "admin"})  # requests may go there alone
+    upstreams = read_upstreams(root.table("upstreams"), directory, needed=not targets)
+    stages = Stages(root.table("stages"), directory, given)
     usual = Usual(root.table("pipeline"), stages)
-    routes = read_routes(root, upstreams, usual, read_models(root.table("models")))
+    clients = read_clients(root.table("clients"), directory)
+    routes = read_routes(root, upstreams, usual, read_models(root.table("models")), clients)
     config = Config(
         upstreams={name: upstream for name, upstream in upstreams.items() if upstream},
         routes=tuple(routes),
-        listen=_listen(root),
+        listen=read_listen(root, directory, USUAL_LISTEN),
+        clients=everybody(clients),
+        allow_anonymous=root.get("allow-anonymous", bool, False),
+        trusted=read_trusted(root),
         limits=_limits(root.table("limits")),
         hosts=tuple(root.array("hosts", _Host, [])),
         origins=tuple(root.array("origins", _WebOrigin, [])),
         drain=root.get("drain", Seconds, Seconds(30)),
         log=_log(root.table("log")),
+        tracing=read_tracing(root),
         store=read_store(root.table("store")),
+        admin=read_admin(root, directory),
+        targets=read_targets(root, directory),
+        usual=usual.every(),
+        workers=read_workers(root),
+        reload=read_reload(root),
         file=file,
     )
+    if all(clients.values()):
+        check_listen(root, config)
     root.done()
     return config
-
-
-def _listen(root: Table) -> tuple[Address, ...]:
-    if not isinstance(root.raw.get("listen"), list):
-        return (root.get("listen", _Listen, Address("127.0.0.1:4567")),)
-    addresses = root.array("listen", _Listen, [])
-    if not addresses:
-        root.problem(("listen",), Problem("listen: Expected at least one address", 'listen = "127.0.0.1:4567"'))
-    return tuple(addresses)
-
-
-class _Listen(Address):
-    """An address in the file, where what is no address can be shown: it is no secret."""
-
-    @classmethod
-    def read(cls, value: object) -> _Listen:
-        try:
-            return cls(Address.read(value))
-        except ValueError as exc:
-            raise ValueError(f"{exc}, got {value!r}") from exc
 
 
 class _Host(str):

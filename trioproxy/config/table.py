@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from trioproxy import registry, toml
-from trioproxy.errors import Position, Problem
+from trioproxy.errors import Problem
 from trioproxy.units import Seconds
 
 __all__ = ["MISSING", "Table"]
@@ -37,14 +37,16 @@ class Table:
     def name(self) -> str:
         return ".".join(str(part) for part in self._path)
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment, of which nothing is read but what the file asks for."""
+        return self._environ
+
     def problem(self, below: toml.Path, problem: Problem, *, at_key: bool = False) -> None:
         """Note a problem of this table, or of the key or value `below` it."""
-        path = self._path + below
-        at = self._document.key(path) if at_key else self._document.value(path)
         if (variable := self._source(below)) in self._environ:
             problem = replace(problem, hint=f"{problem.hint}\nthe value is that of ${variable}".strip())
-        # What is missing altogether has no place of its own: it is shown at the file's first character.
-        self._problems.append(replace(problem, at=at or Position(1, 1)))
+        self._problems.append(self._document.placed(problem, self._path + below, at_key=at_key))
 
     def get(self, key: str, kind: Any, default: T) -> Any | T:
         """The value of `key` as a `kind`; `default` if it is missing or wrong (and then noted)."""
@@ -58,6 +60,16 @@ class Table:
             return self.get(key, list[kind], default)
         self._asked.add(key)
         return [self._convert((key, index), element, kind, MISSING) for index, element in enumerate(raw)]
+
+    def one(self, key: str, index: int, kind: Any) -> Any:
+        """The element `index` of the array `key` as a `kind`; `MISSING` if it is wrong (and noted)."""
+        self._asked.add(key)
+        return self._convert((key, index), self.raw[key][index], kind, MISSING)
+
+    def element(self, key: str, index: int) -> Table:
+        """The table `index` of the array `key`."""
+        self._asked.add(key)
+        return Table(self._document, self._problems, self._environ, (*self._path, key, index), self.raw[key][index])
 
     def get_positive(self, key: str, default: Seconds) -> Seconds:
         """The time `key`, where none at all would mean that nothing works."""
