@@ -204,11 +204,10 @@ def test_what_is_kept_refused_and_answered() -> None:
         (b"anthropic-ratelimit-tokens", b"2"),
     ]
     chat, messages = DIALECTS["openai-chat"], DIALECTS["anthropic"]
-    assert refusal("GET", "/anything", [], chat) is None
-    assert refusal("GET", "/v1/files", [(b"authorization", b"x")], chat) is None
-    assert refusal("GET", "/v1/files", [(b"anthropic-version", b"x")], chat)
-    assert refusal("GET", "/v1/embeddings", [(b"x-api-key", b"x")], chat) is None
-    assert refusal("GET", "/anything", [(b"authorization", b"x")], messages) is None
+    assert refusal("GET", "/anything", chat, chat) is None
+    assert refusal("GET", "/v1/files", messages, chat)
+    assert refusal("GET", "/v1/embeddings", messages, chat) is None
+    assert refusal("GET", "/anything", chat, messages) is None
     assert answered_here("GET", "/", DIALECTS["anthropic"]) is None
 
 

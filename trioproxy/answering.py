@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from trioproxy import pipeline
 from trioproxy.config import Route, StageSpec
 from trioproxy.dialects import DIALECTS, Dialect
-from trioproxy.dialects.errors import read_error
+from trioproxy.dialects.errors import kind_of_status, read_error
 from trioproxy.endpoints import caller, kept
 from trioproxy.ends import Body, From, Gathered, Late, Source, ToClient, only_bytes, plain
 from trioproxy.errors import ProxyError
@@ -21,7 +21,7 @@ from trioproxy.http.headers import Headers, end_to_end, get, without
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
 from trioproxy.items import Error, Event, Frame
-from trioproxy.log import Record
+from trioproxy.record import Record
 from trioproxy.stage import Exchange, Stage
 from trioproxy.translation import is_cross
 from trioproxy.upstream import Kind, Reply, kind_of, read_as
@@ -38,15 +38,17 @@ _APART = 0.05
 # Fields that describe the body as the upstream sent it, which the pipeline may change.
 _BODY_FIELDS = (b"content-length", b"content-encoding", b"content-md5", b"digest", b"repr-digest", b"etag")
 _JSON, _EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
-# What must be in a response of its status: RFC 9110 section 15.5.22.
-_REQUIRED: dict[int, Headers] = {426: [(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")]}
 _ERROR_LIMIT = 1024 * 1024  # bytes of an upstream's error that are read
 _ERROR_PATIENCE = 5.0  # seconds for all of it; then what has come must do
 _TEXT = 2000  # characters of an error's message: it may quote what somebody sent
 _SECRET = 8  # characters; "x" and "test" are what local servers are given, and words of many a message
+_OVERLOADED = 529  # Anthropic's status
+_NOT_SPOKEN = 426  # the status of a WebSocket that was refused
+_UPSTREAMS_FAULT = frozenset({502, 504})  # of the errors that are made here
 _DEFAULT_DIALECT = "anthropic"  # whose error envelope is used where nothing tells the client's dialect
 
 Stages = list[tuple[str, Stage[Any, Any]]]
+Judge = Callable[[int, Headers], Awaitable[None]]
 
 
 class Answering:
@@ -56,22 +58,29 @@ class Answering:
         self._incoming, self._record = incoming, record
         self.dialect: Dialect | None = None
         """The client's, where the request asks for an answer."""
-        self.secrets: list[str] = []
-        """What an upstream must not be quoted with."""
+        self.secrets: Callable[[], Iterable[str]] = tuple
+        """Gives what an upstream must not be quoted with: as much as is known when it says something."""
+        self.begun: Callable[[], object] | None = None
+        """Called as soon as the client gets an answer: from then on there is no other."""
         self._stream = False  # the response is an event stream that can carry an error
         self._tail = b""  # the last bytes sent of it
         self._kept: Headers = []  # what of an upstream's header goes to the client although the body is ours
 
     async def respond(
-        self, nursery: trio.Nursery, route: Route, exchange: Exchange, reply: Reply, *, asked: bool
+        self, nursery: trio.Nursery, route: Route, exchange: Exchange, reply: Reply, *, asked: bool, judge: Judge
     ) -> None:
-        """Answer with what the upstream replies. `asked`: the client said whether it wants a stream."""
+        """Answer with what the upstream replies. `asked`: the client said whether it wants a stream.
+
+        `judge` is given the head of the reply, and raises what becomes of it if it is not to be the answer.
+        """
+        self._kept = []  # an attempt before may have left some
         # Only stages that know events can make a stream of a whole body, a body of a stream, or speak first.
         speaks = asked and any(issubclass(given, Event) for spec in route.response for given in _gives(spec))
         try:
             if speaks and exchange.stream and await self._begin_in_silence(route, exchange, reply):
                 return
             status = await reply.head()
+            await judge(status, reply.headers)
             if is_cross(exchange):
                 kind: Kind | None = await self._translatable(status, exchange, reply)
             else:
@@ -90,7 +99,7 @@ class Answering:
             headers = kept(reply.headers) if is_cross(exchange) else reply.headers
             await self.answer(nursery, route.response, exchange, Body(reply), headers=headers)
         finally:
-            self._record.bytes_in = reply.received
+            self._record.replied(reply.received, reply.headers)
 
     async def _translatable(self, status: int, exchange: Exchange, reply: Reply) -> Kind:
         """What an answer in another dialect is; raises `ProxyError` if it is none that a client could be given."""
@@ -145,11 +154,13 @@ class Answering:
                 await incoming.send(data)  # with nothing yet, the head alone
                 data = await reply.receive()
         finally:
-            self._record.bytes_in = reply.received
+            self._record.replied(reply.received, reply.headers)
         if data:
             self._record.first_byte()
         await incoming.finish(data)
         self._record.end = "complete"
+        if status >= 400:
+            self._record.failed(f"the upstream answered {status}", by_upstream=kind_of_status(status))
 
     async def answer(
         self,
@@ -174,8 +185,7 @@ class Answering:
             pipeline.start(nursery, stages, exchange, From(source), out)
             await out.closed.wait()
         finally:
-            for _, stage in stages:
-                self._record.count(stage.stats())
+            self._record.staged("response", stages)
         if isinstance(out, Gathered):
             body = b"".join(map(only_bytes, out.items))
             self._begin(200, [*headers, (b"content-length", b"%d" % len(body))])
@@ -188,13 +198,19 @@ class Answering:
         self._record.end = "complete"
 
     def _begin(self, status: int, headers: Headers) -> None:
+        if self.begun is not None:
+            self.begun()
         self._record.status = status
         self._incoming.begin(status, [*headers, *self._ours()])
 
     def _ours(self) -> Headers:
         """The header fields that every response has from here."""
-        lossy = [(b"x-trioproxy-lossy", self._record.ledger.header())] if self._record.ledger else []
-        return [(b"x-trioproxy-id", self._record.id.encode()), *lossy]
+        fields = [(b"x-trioproxy-id", self._record.id.encode())]
+        if self._record.upstream:  # who has answered, be it with a 401 that is about our key and not the client's
+            fields.append((b"x-trioproxy-upstream", self._record.upstream.encode("ascii", "replace")))
+        if self._record.ledger:
+            fields.append((b"x-trioproxy-lossy", self._record.ledger.header()))
+        return fields
 
     async def _send(self, data: bytes) -> None:
         self._record.first_byte()
@@ -208,21 +224,26 @@ class Answering:
 
     # ── failing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def fail(self, error: Error) -> None:
+    async def fail(self, exc: ProxyError) -> None:
         """Answer with an error: as an HTTP response, or as the last event of a stream that is then broken off."""
-        incoming = self._incoming
+        incoming, error = self._incoming, exc.error
         dialect = self.dialect or caller(incoming.headers, incoming.target.path, DIALECTS[_DEFAULT_DIALECT])
         # What an upstream says may quote a key; its words are for the client, not for the log.
         said = error.message if error.frame is None else f"the upstream answered with an error ({error.kind})"
         said = self._without_secrets(said)[:_TEXT]
-        self._record.end = f"failed: {said}"
+        theirs = error.frame is not None or error.status in _UPSTREAMS_FAULT
+        self._record.failed(said, by_upstream=error.kind if theirs else "")
+        if error.status == _NOT_SPOKEN:
+            self._record.end = f"refused: {said}"  # Codex tries it each time, and nobody has to act
         # A stage may have made the error, with whatever in it: it must still be possible to send.
         status = error.status if 400 <= error.status <= 599 else 500
+        if status == _OVERLOADED and error.frame is None and dialect.name != "anthropic":
+            status = 503  # which is what OpenAI's clients know
         message = self._without_secrets(error.message)[:_TEXT]
-        error = replace(error, message=message.encode(errors="replace").decode())
+        error = replace(error, status=status, message=message.encode(errors="replace").decode())
         try:
             if not incoming.responded:
-                headers = [(b"content-type", _JSON), *self._ours(), *self._kept, *_REQUIRED.get(status, ())]
+                headers = [(b"content-type", _JSON), *self._ours(), *self._kept, *exc.headers]
                 self._record.status = status
                 await incoming.respond(status, headers, dialect.write_error(error, self._record.id))
             elif self._stream and not incoming.complete:
@@ -237,7 +258,7 @@ class Answering:
 
     def _without_secrets(self, message: str) -> str:
         """What an upstream says may quote the key it was given (hazard H107)."""
-        for secret in self.secrets:
+        for secret in self.secrets():
             if len(secret) >= _SECRET:
                 message = message.replace(secret, "***")
         return message
@@ -251,9 +272,10 @@ class Answering:
             where = next((note for note in getattr(bugs[0], "__notes__", ())), "")
             log.error("exchange %s: %s", self._record.id, where or "internal error", exc_info=bugs[0])
             stage = where.removeprefix("in ")
-            await self.fail(Error("internal", f"{stage} failed" if stage else "internal error in the proxy", 500))
+            said = f"{stage} failed" if stage else "internal error in the proxy"
+            await self.fail(ProxyError(Error("internal", said, 500)))
         elif failures:
-            await self.fail(failures[0].error)
+            await self.fail(failures[0])
         else:
             self._record.end = "client left"
 

@@ -16,20 +16,20 @@ from msgspec.structs import replace
 
 from trioproxy import tokens
 from trioproxy.answering import Answering
+from trioproxy.attempts import Attempt, Attempts
 from trioproxy.config import Config, Route
 from trioproxy.dialects import DIALECTS, Dialect, Model
 from trioproxy.dialects.errors import read_error
 from trioproxy.dialects.openai_responses.kept import KIND, read_kept, write_items
 from trioproxy.dialects.peek import BAD_JSON, with_model
-from trioproxy.endpoints import COUNT, MODELS, answered_here, caller, kept_response, refusal, write_count
+from trioproxy.endpoints import COUNT, MODELS, answered_here, kept_response, refusal, write_count
 from trioproxy.ends import plain, readable, watched
 from trioproxy.errors import ProxyError
-from trioproxy.http.client import Pool
 from trioproxy.http.incoming import Incoming
 from trioproxy.items import Error, Frame
-from trioproxy.log import Record
+from trioproxy.record import Record
 from trioproxy.stage import Memory
-from trioproxy.upstream import Asking, ask
+from trioproxy.upstream import Asking
 
 __all__ = ["Beside"]
 
@@ -39,34 +39,33 @@ _NOT_THERE = frozenset({404, 405, 501})  # what an upstream answers that has no 
 class Beside:
     """The answer to one request that asks for no answer of a model."""
 
-    def __init__(self, config: Config, pool: Pool, incoming: Incoming, record: Record, answering: Answering) -> None:
-        self._config, self._pool, self._incoming, self._record = config, pool, incoming, record
-        self._answering = answering
+    def __init__(self, config: Config, incoming: Incoming, record: Record, answering: Answering) -> None:
+        self._config, self._incoming, self._record, self._answering = config, incoming, record, answering
 
-    async def answered(self, route: Route, path: str, memory: Memory | None) -> bool:
-        """Answer a request for `path`, below the route's prefix; False if it is for the upstream, as it is.
+    async def answered(self, attempts: Attempts, route: Route, path: str, memory: Memory | None) -> bool:
+        """Answer a request for `path`, below the prefix of `route`; False if it is for the upstream, as it is.
 
-        `memory` is what is kept for this client. Raises `ProxyError` for what is not served.
+        `attempts` are for asking upstreams, of which `route` has the first; `memory` is what is kept for this client.
+        Raises `ProxyError` for what is not served.
         """
         incoming, speaks = self._incoming, DIALECTS[route.upstream.dialect]
         method, path = incoming.method, path.rstrip("/") or "/"
-        asker = self._answering.dialect = caller(incoming.headers, path, speaks)
+        asker = self._answering.dialect or speaks
         lists, counts = method == "GET" and (path == MODELS or path.startswith(f"{MODELS}/")), path == COUNT
         counts = counts and method == "POST"
         if (body := answered_here(method, path, speaks)) is not None:
             await incoming.body()
-            self._record.upstream = ""
             await self._answering.give(b"" if method == "HEAD" else body)
         elif lists and (asker is not speaks or route.renames):
             await incoming.body()  # there should be none, and what is not read hides whether the client is there
-            await self._watched(self._models, route, path, asker)
+            await self._watched(self._models, attempts, path, asker)
         elif counts and (asker is not speaks or route.response or route.renames):
             body = await incoming.body()
-            await self._watched(self._count, route, path, body)
+            await self._watched(self._count, attempts, path, body)
         elif kept := kept_response(method, path, speaks):
             await incoming.body()
             await self._watched(self._response, method, *kept, memory)
-        elif error := refusal(method, path, incoming.headers, speaks):
+        elif error := refusal(method, path, asker, speaks):
             raise ProxyError(error)
         else:
             return False
@@ -77,9 +76,12 @@ class Beside:
         async with watched(self._incoming):
             await answer(*arguments)
 
-    async def _models(self, route: Route, path: str, asker: Dialect) -> None:
+    async def _models(self, attempts: Attempts, path: str, asker: Dialect) -> None:
         """A listing in the caller's dialect, under the names that lead somewhere (hazard H152)."""
-        models = await self._upstreams_models(route)
+        async for attempt in attempts:
+            async with attempt:
+                route = attempt.route
+                models = await self._upstreams_models(attempt)
         if route.upstream.model:
             models = [model for model in models if model.id == route.upstream.model]  # all others lead to it
         models += _own(route, models)
@@ -95,14 +97,14 @@ class Beside:
             raise ProxyError(Error("not_found", f"there is no model {name[:80]!r} here; GET {MODELS} lists them", 404))
         await self._answering.give(asker.write_model(found))
 
-    async def _upstreams_models(self, route: Route) -> list[Model]:
+    async def _upstreams_models(self, attempt: Attempt) -> list[Model]:
         """What the upstream lists. Where it cannot, what the file names must do; why is told if it names nothing."""
-        asking = Asking(path=MODELS, cross=True, readable=True)
-        token = route.upstream.fixed_token
+        route = attempt.route
         try:
-            with await ask(self._pool, route.upstream, self._incoming, asking, token=token, length=0) as reply:
+            with await attempt.ask(Asking(path=MODELS, cross=True, readable=True), length=0) as reply:
                 await reply.end(b"")
                 status = await reply.head()
+                await attempt.judge(status, reply.headers)
                 body = plain(reply.headers, await reply.read(self._config.limits.event))
             if status == 200:
                 return DIALECTS[route.upstream.dialect].read_models(body)
@@ -117,26 +119,37 @@ class Beside:
             pass
         return []
 
-    async def _count(self, route: Route, path: str, body: bytes) -> None:
+    async def _count(self, attempts: Attempts, path: str, body: bytes) -> None:
         """The upstream's own count of a request's tokens if it has one, else an estimate (hazard H154)."""
-        incoming, dialect = self._incoming, DIALECTS["anthropic"]
-        came, body = body, readable(incoming.headers, body, self._config.limits.body)
-        if dialect.name == route.upstream.dialect:
-            peek = dialect.peek(body)
-            asked = route.asked(peek.model) if peek else ""
-            sent = with_model(body, asked) if peek and asked != peek.model else body
-            asking, token = Asking(path=path, decoded=body is not came), route.upstream.fixed_token
-            with await ask(self._pool, route.upstream, incoming, asking, token=token, length=len(sent)) as reply:
-                await reply.end(sent)
-                if (status := await reply.head()) not in _NOT_THERE:
-                    await self._answering.pass_through(status, reply)
-                    return
-        request = dialect.read_request(body)
+        dialect = DIALECTS["anthropic"]
+        came, body = body, readable(self._incoming.headers, body, self._config.limits.body)
+        async for attempt in attempts:
+            async with attempt:
+                route = attempt.route
+                if route.upstream.dialect == dialect.name:
+                    asking = Asking(path=path, decoded=body is not came)
+                    if await self._counted(attempt, asking, body):
+                        return
         self._record.upstream = ""
+        request = dialect.read_request(body)
         request = replace(request, model=route.asked(request.model))
         # In a thread: loading the tokenizer takes the better part of a second, in which no stream may stand still.
         counted = await trio.to_thread.run_sync(partial(tokens.count, request, exact=True), abandon_on_cancel=True)
         await self._answering.give(write_count(counted))
+
+    async def _counted(self, attempt: Attempt, asking: Asking, body: bytes) -> bool:
+        """Whether the upstream has counted, and the client has its answer."""
+        peek = DIALECTS["anthropic"].peek(body)
+        asked = attempt.route.asked(peek.model) if peek else ""
+        sent = with_model(body, asked) if peek and asked != peek.model else body
+        with await attempt.ask(asking, length=len(sent)) as reply:
+            await reply.end(sent)
+            status = await reply.head()
+            await attempt.judge(status, reply.headers)
+            if status in _NOT_THERE:
+                return False
+            await self._answering.pass_through(status, reply)
+            return True
 
     async def _response(self, method: str, id: str, part: str, memory: Memory | None) -> None:
         """A response that `remember-responses` has kept."""
@@ -146,7 +159,6 @@ class Beside:
                 "they are kept where a route's response stages have remember-responses, each for its client and session"
             )
             raise ProxyError(Error("not_found", f"Response with id {id[:80]!r} not found: {hint}", 404))
-        self._record.upstream = ""
         if method == "DELETE":
             await memory.keep(KIND, {id: b""})
             gone = {"id": id, "object": "response", "deleted": True}

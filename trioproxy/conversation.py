@@ -10,6 +10,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import trio
@@ -17,25 +19,28 @@ from msgspec.structs import replace
 
 from trioproxy import pipeline
 from trioproxy.answering import Answering
+from trioproxy.attempts import Attempt, Attempts
 from trioproxy.beside import Beside
+from trioproxy.choice import in_order
+from trioproxy.clients import admit
 from trioproxy.config import Config, Route, StageSpec, Upstream
+from trioproxy.config.targets import PREFIX as TARGETS
 from trioproxy.dialects import DIALECTS, Dialect, Written, spoken_at
 from trioproxy.dialects.carried import provenance
 from trioproxy.dialects.peek import Peek
 from trioproxy.endpoints import caller
 from trioproxy.ends import From, Gathered, Items, readable, watched
 from trioproxy.errors import ProxyError
-from trioproxy.http.client import Pool
 from trioproxy.http.headers import get
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
 from trioproxy.items import Error, Request
-from trioproxy.log import Record
+from trioproxy.record import Record
 from trioproxy.sessions import EXPECTED, in_headers, in_metadata, is_session
+from trioproxy.shared import Shared
 from trioproxy.stage import Exchange, Memory, Stage
-from trioproxy.store.vault import Vault
 from trioproxy.translation import has_to_be_read, is_cross, written
-from trioproxy.upstream import Asking, Reply, ask, token_of
+from trioproxy.upstream import Asking, Reply, token_of
 
 __all__ = ["Conversation"]
 
@@ -47,9 +52,10 @@ _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")  # the third is Azur
 class Conversation:
     """One exchange while it lasts."""
 
-    def __init__(self, config: Config, pool: Pool, vault: Vault, incoming: Incoming) -> None:
-        self._config, self._pool, self._vault, self._incoming = config, pool, vault, incoming
-        self.record = Record(secrets.token_hex(8), incoming=incoming)
+    def __init__(self, config: Config, shared: Shared, incoming: Incoming) -> None:
+        self._config, self._shared, self._incoming = config, shared, incoming
+        trace = shared.tracer.begin(incoming.method, incoming.headers)
+        self.record = Record(secrets.token_hex(8), incoming=incoming, metrics=shared.metrics, trace=trace)
         self.answering = Answering(incoming, self.record)
 
     async def hold(self) -> None:
@@ -59,7 +65,7 @@ class Conversation:
         except Gone:
             self.record.end = "client left"
         except ProxyError as exc:
-            await self.answering.fail(exc.error)
+            await self.answering.fail(exc)
         except Exception as exc:
             await self.answering.failed_somewhere(exc)
         except BaseExceptionGroup as exc:
@@ -71,34 +77,67 @@ class Conversation:
     async def _converse(self) -> None:
         incoming = self._incoming
         route, path = self._find(incoming.target.path)
+        dialect = spoken_at(incoming.method, path)
+        self.answering.dialect = dialect or caller(incoming.headers, path, DIALECTS[route.upstream.dialect])
+        admitted = admit(route, incoming.headers, incoming.target.query)
+        self.record.client, incoming.headers = admitted.name, admitted.headers
         if b"websocket" in get(incoming.headers, b"upgrade").lower():
             # Codex tries one first, and goes on with a POST as soon as it is refused (hazard H150f).
-            self.answering.dialect = caller(incoming.headers, path, DIALECTS[route.upstream.dialect])
-            raise ProxyError(Error("invalid_request", "no WebSocket is spoken here: send the request as a POST", 426))
-        dialect = spoken_at(incoming.method, path)
+            raise ProxyError(
+                Error("invalid_request", "no WebSocket is spoken here: send the request as a POST", 426),
+                headers=[(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")],  # RFC 9110 section 15.5.22
+            )
+        ways: Sequence[Route] = (route, *route.others)
         if dialect is None:
-            self.answering.secrets = self._secrets(route)
-            beside = Beside(self._config, self._pool, incoming, self.record, self.answering)
-            if not await beside.answered(route, path, self._memory(route.upstream, self.record.session)):
+            ways = self._in_order(route, ways)
+            beside = Beside(self._config, incoming, self.record, self.answering)
+            memory = self._memory(ways[0].upstream, self.record.session)
+            if not await beside.answered(self._attempts(ways), ways[0], path, memory):
                 self.answering.dialect = None
-                await self._forward(route, path)
+                await self._forward(ways, path)
             return
-        self.answering.dialect = dialect
-        if dialect.name != route.upstream.dialect and not route.translates:
+        ways = [way.serving(dialect.name) for way in ways if way.translates or way.upstream.dialect == dialect.name]
+        if not ways:
             spoken = DIALECTS[route.upstream.dialect]
             message = f"this route does not translate, and its upstream speaks {spoken.name}: ask at {spoken.paths[0]}"
             raise ProxyError(Error("not_found", message, 404))
-        self.answering.secrets = self._secrets(route)
-        route = route.serving(dialect.name)
-        if dialect.name == route.upstream.dialect and not (route.request or route.response or route.edits):
-            await self._forward(route, path)
+        if self._passes_through(ways, dialect):
+            await self._forward(ways, path)
         else:
-            await self._ask(route, path, dialect)
+            await self._ask(route, ways, path, dialect)
 
-    async def _ask(self, route: Route, path: str, dialect: Dialect) -> None:
+    def _passes_through(self, ways: Sequence[Route], dialect: Dialect) -> bool:
+        """Whether nobody here has to read the request, nor to keep it for another attempt."""
+        way, *others = ways
+        reads = way.request or way.response or way.edits or way.upstream.tolerance.retries
+        return not others and not reads and dialect.name == way.upstream.dialect
+
+    def _in_order(self, route: Route, ways: Sequence[Route]) -> Sequence[Route]:
+        """The upstreams that may be asked, first to last."""
+        who = secrets.token_bytes(8)
+        if route.sticky:  # the same for all of a session, or else of a client
+            said = self.record.session or "\0".join(self._client()) or self._incoming.peer
+            who = blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
+        return in_order(route, ways, who, self._shared.guards)
+
+    def _attempts(self, ways: Sequence[Route]) -> Attempts:
+        return Attempts(self._shared, self._incoming, self.record, ways)
+
+    async def _ask(self, route: Route, ways: Sequence[Route], path: str, dialect: Dialect) -> None:
         """A request for an answer, from a client that speaks `dialect`."""
-        incoming = self._incoming
-        body = came = await incoming.body()
+        came = [await self._incoming.body()]
+        self.answering.begun = came.clear  # many megabytes need not stay for as long as the answer streams
+        if route.sticky and not self.record.session and (peek := dialect.peek(came[0])):
+            self.record.session = in_metadata(peek.metadata)
+        async for attempt in self._attempts(self._in_order(route, ways)):
+            async with attempt, watched(self._incoming) as nursery:
+                await self._attempt(attempt, nursery, path, dialect, came[0])
+
+    async def _attempt(self, attempt: Attempt, nursery: trio.Nursery, path: str, dialect: Dialect, came: bytes) -> None:
+        """Put the request that `came` to one upstream, and answer with what it says."""
+        incoming, route = self._incoming, attempt.route
+        self.answering.secrets = partial(self._secrets, route)
+        body = came
         if route.request or route.edits or has_to_be_read(route, dialect, b""):
             body = readable(incoming.headers, came, self._config.limits.body)
         elif get(incoming.headers, b"content-encoding"):
@@ -110,41 +149,39 @@ class Conversation:
         asks = DIALECTS[peek.dialect] if peek and peek.dialect else dialect
         reads = bool(route.request) or has_to_be_read(route, asks, body)
         exchange = self._exchange(route, path, dialect, peek)
-        async with watched(incoming) as nursery:
-            request = None
-            if reads:
-                request = asks.read_request(body)
-                exchange = replace(exchange, request=request, model=request.model, stream=request.stream)
-            if route.request and request is not None:
-                given = await self._ask_stages(nursery, route.request, exchange, request)
-                if given.answer:
-                    exchange = replace(exchange, answered_here=True)
-                    self.record.upstream = ""
-                    await self.answering.answer(nursery, route.response, exchange, Items(given.answer), headers=[])
-                    return
-                request = given.request
-            # What is no request goes to the upstream all the same, which knows better what is wrong with it.
-            result = Written(body)
-            if asked := peek is not None or request is not None:
-                result, exchange = self._written(route, exchange, body, request, peek or Peek())
-                body = result.body
-            size, piped = len(body), bool(route.response)
-            asking = Asking(
-                path=path,
-                stream=exchange.stream,
-                cross=is_cross(exchange),
-                readable=piped,
-                decoded=decoded,
-                headers=result.headers,
-            )
-            token = route.upstream.fixed_token
-            with await ask(self._pool, route.upstream, incoming, asking, token=token, length=size) as reply:
-                if size <= _AT_ONCE:
-                    await reply.end(body)
-                else:
-                    nursery.start_soon(reply.end, body)  # it may answer before it has read all
-                del body, came, request, result  # many megabytes need not stay for as long as the answer streams
-                await self.answering.respond(nursery, route, exchange, reply, asked=asked)
+        request = None
+        if reads:
+            request = asks.read_request(body)
+            exchange = replace(exchange, request=request, model=request.model, stream=request.stream)
+        if route.request and request is not None:
+            given = await self._ask_stages(nursery, route.request, exchange, request)
+            if given.answer:
+                exchange = replace(exchange, answered_here=True)
+                await self.answering.answer(nursery, route.response, exchange, Items(given.answer), headers=[])
+                return
+            request = given.request
+        # What is no request goes to the upstream all the same, which knows better what is wrong with it.
+        result = Written(body)
+        if asked := peek is not None or request is not None:
+            result, exchange = self._written(route, exchange, body, request, peek or Peek())
+            body = result.body
+        size = len(body)
+        asking = Asking(
+            path=path,
+            stream=exchange.stream,
+            cross=is_cross(exchange),
+            readable=bool(route.response),
+            decoded=decoded,
+            headers=result.headers,
+        )
+        with await attempt.ask(asking, length=size) as reply:
+            if size <= _AT_ONCE:
+                await reply.end(body)
+            else:
+                nursery.start_soon(reply.end, body)  # it may answer before it has read all
+            del body, came, request, result
+            route = replace(route, response=attempt.stages())
+            await self.answering.respond(nursery, route, exchange, reply, asked=asked, judge=attempt.judge)
 
     def _written(
         self, route: Route, exchange: Exchange, body: bytes, request: Request | None, peek: Peek
@@ -177,30 +214,37 @@ class Conversation:
             event_limit=self._config.limits.event,
             ledger=self.record.ledger,
         )
-        self.record.model = exchange.model
+        self.record.model, self.record.asked = exchange.model, exchange.upstream_model
+        self.record.dialects = (dialect.name, route.upstream.dialect)
         return self._answered_by(route.upstream, exchange)
 
-    async def _forward(self, route: Route, path: str) -> None:
+    async def _forward(self, ways: Sequence[Route], path: str) -> None:
         """A request that nothing here has to read: its body streams to the upstream, the response to the client."""
         incoming = self._incoming
-        async with watched(incoming) as nursery:
-            # The first piece is waited for before a connection is taken: one that was fit for use must not lie about
-            # until a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
-            first = await incoming.piece()
-            length = incoming.length
-            token = route.upstream.fixed_token
-            with await ask(
-                self._pool, route.upstream, incoming, Asking(path=path), token=token, length=length
-            ) as reply:
-                if incoming.unread:
-                    await reply.send(first)
-                    nursery.start_soon(self._upload, reply, nursery.cancel_scope)
-                else:
-                    await reply.end(first)
-                await self.answering.pass_through(await reply.head(), reply)
+        # The first piece is waited for before a connection is taken: one that was fit for use must not lie about until
+        # a slow client goes on, for then it may be closed or hold an answer to a question nobody asked.
+        first: bytes | None = None
+        attempts = self._attempts(ways)
+        async for attempt in attempts:
+            self.answering.secrets = partial(self._secrets, attempt.route)
+            async with attempt, watched(incoming) as nursery:
+                if first is None:
+                    first = await incoming.piece()
+                with await attempt.ask(Asking(path=path), length=incoming.length) as reply:
+                    if incoming.unread:
+                        attempts.replayable = False
+                        await reply.send(first)
+                        nursery.start_soon(self._upload, reply, nursery.cancel_scope)
+                    else:
+                        await reply.end(first)
+                    status = await reply.head()
+                    await attempt.judge(status, reply.headers)
+                    await self.answering.pass_through(status, reply)
 
     def _find(self, path: str) -> tuple[Route, str]:
         """The route that serves `path`, and the path below it."""
+        if target := self._target(path):
+            return target
         for route in self._config.routes:
             if (match := route.match(path)) is None:
                 continue
@@ -209,11 +253,24 @@ class Conversation:
                 self.answering.dialect = caller(self._incoming.headers, below, DIALECTS[route.upstream.dialect])
                 message = f"{session[:40]!r} in the path is not the id of a session: expected {EXPECTED}"
                 raise ProxyError(Error("invalid_request", message, 400))
-            self.record.route, self.record.upstream = route.prefix, route.upstream.name
+            self.record.route = route.prefix
             self.record.session = session or in_headers(self._incoming.headers)
             return route, below
         served = ", ".join(route.prefix for route in self._config.routes)
         raise ProxyError(Error("not_found", f"nothing is served at {path}; routes: {served}", 404))
+
+    def _target(self, path: str) -> tuple[Route, str] | None:
+        """The same of a target; None if `path` is not one's."""
+        incoming = self._incoming
+        try:
+            found = self._shared.targets.find(path, incoming.headers, incoming.target.query)
+        except ProxyError:
+            below = f"/{path.removeprefix(f'{TARGETS}/').partition('/')[2]}"
+            self.answering.dialect = caller(incoming.headers, below, DIALECTS["anthropic"])
+            raise
+        if found:
+            self.record.route, self.record.session = found[0].prefix, in_headers(incoming.headers)
+        return found
 
     def _answered_by(self, upstream: Upstream, exchange: Exchange) -> Exchange:
         """The exchange, knowing who answers: what is signed is for no other model, what is kept for no other client."""
@@ -221,19 +278,23 @@ class Conversation:
         return replace(exchange, memory=self._memory(upstream, exchange.session), provenance=who)
 
     def _memory(self, upstream: Upstream, session: str) -> Memory | None:
-        return self._vault.drawer(*self._account(upstream), session)
+        return self._shared.vault.drawer(*self._account(upstream), session)
 
     def _account(self, upstream: Upstream) -> tuple[str, ...]:
         """Whom the upstream answers, as far as can be known."""
-        # In whatever form the client shows them: two that cannot be told apart by a token are not the same.
-        client = [get(self._incoming.headers, name).decode("latin-1") for name in _CREDENTIALS]
-        return (upstream.dialect, str(upstream), upstream.fixed_token or "", *client)
+        return (upstream.dialect, str(upstream), upstream.fixed_token or "", *self._client())
+
+    def _client(self) -> list[str]:
+        """Who is asking: two that cannot be told apart by name or by a token, in whatever form, are not the same."""
+        shown = [get(self._incoming.headers, name).decode("latin-1") for name in _CREDENTIALS]
+        return [*shown, self.record.client] if self.record.client else shown
 
     def _secrets(self, route: Route) -> list[str]:
         """What of the file and of the client an upstream must not be quoted with."""
         upstream = route.upstream
-        found = [upstream.fixed_token, token_of(self._incoming.headers), *(value for _, value in upstream.headers)]
-        return [secret for secret in found if secret]
+        known = [*self._shared.keys.known(upstream), *(value for _, value in upstream.headers)]
+        client = token_of(self._incoming.headers)
+        return [*known, client] if client else known
 
     async def _upload(self, reply: Reply, scope: trio.CancelScope) -> None:
         try:
@@ -254,8 +315,7 @@ class Conversation:
         stages: list[tuple[str, Stage[Any, Any]]] = [(spec.name, spec.make()) for spec in specs]
         pipeline.start(nursery, stages, exchange, From(Items([request])), out)
         await out.closed.wait()
-        for _, stage in stages:
-            self.record.count(stage.stats())
+        self.record.staged("request", stages)
         requests = [item for item in out.items if isinstance(item, Request)]
         answer = [item for item in out.items if not isinstance(item, Request)]
         for item in answer:

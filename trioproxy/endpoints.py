@@ -81,16 +81,16 @@ def caller(headers: Headers, path: str, speaks: Dialect) -> Dialect:
     return DIALECTS["openai-chat"] if openai else speaks
 
 
-def refusal(method: str, path: str, headers: Headers, speaks: Dialect) -> Error | None:
+def refusal(method: str, path: str, asker: Dialect, speaks: Dialect) -> Error | None:
     """Why a request for an endpoint of another dialect than the upstream's cannot be served; None if it is none.
 
-    The path tells, or a header that only Anthropic's clients send: what is theirs, versions and tokens in their own
+    The path tells, or that one of Anthropic's clients is the `asker`: what is theirs, versions and tokens in their own
     form, is for no upstream of another dialect.
     """
     if path.startswith((*speaks.paths, *speaks.beside)):
         return None
     foreign = [other for other in DIALECTS.values() if path.startswith((*other.paths, *other.beside))]
-    if not foreign and (speaks.name == "anthropic" or not _is_anthropic(headers)):
+    if not foreign and (speaks.name == "anthropic" or asker.name != "anthropic"):
         return None
     message = f"{method} {path[:80]} is not served here: the upstream speaks {speaks.name}; here are {_SERVED}"
     return Error("not_found", message, 404)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any, Literal, Protocol, Self
+from urllib.parse import unquote_plus
 
 import msgspec
 
+from trioproxy.clients import CREDENTIALS
 from trioproxy.config import Upstream
 from trioproxy.dialects import DIALECTS
 from trioproxy.http.client import Pool
@@ -56,11 +58,20 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def ask(
-    pool: Pool, upstream: Upstream, incoming: Incoming, asking: Asking, *, token: str | None, length: int | None
+    pool: Pool,
+    upstream: Upstream,
+    incoming: Incoming,
+    asking: Asking,
+    *,
+    token: str | None,
+    length: int | None,
+    fresh: bool = False,
+    traceparent: bytes | None = None,
 ) -> Reply:
     """Begin a request to `upstream` for what came in; its body of `length` bytes (None: chunks) is sent later.
 
-    `token` is the upstream's own; None: the client's credentials go there.
+    `token` is the upstream's own; None: the client's credentials go there. `fresh`: on a connection of its own.
+    `traceparent` stands in place of the client's.
 
     Raises `ProxyError` if the upstream cannot be reached.
     """
@@ -84,30 +95,42 @@ async def ask(
     version = upstream.target.version is not None
     token = token or (token_of(incoming.headers) if asking.cross or version else None)
     if token is not None:
-        headers = [*without(headers, *_CREDENTIALS), *speaks.credentials(token, upstream.target)]
+        headers = [*without(headers, *CREDENTIALS), *speaks.credentials(token, upstream.target)]
     if asking.cross or version:
         asks = speaks.asks(upstream.target)
         headers = [*without(headers, *(name for name, _ in asks)), *asks]
+    if traceparent is not None:
+        same = get(headers, b"traceparent")[:_TRACE] == traceparent[:_TRACE]  # else what is said of it is of another
+        headers = without(headers, b"traceparent", *(() if same else (b"tracestate",)))
+        headers.append((b"traceparent", traceparent))
     own = [(name.encode(), value.encode()) for name, value in upstream.headers]
     headers = [*without(headers, *(name for name, _ in own)), *own]
     for name, value in asking.headers:
         said = get(headers, name)
         headers = [*without(headers, name), (name, said + b"," + value if said else value)]
+    headers = without(headers, *(name.encode() for name in upstream.removed))
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
     elif length or get(incoming.headers, b"content-length"):
         headers.append((b"content-length", b"%d" % length))
-    query = None if asking.cross else incoming.target.query
+    query = _query(upstream.query, None if asking.cross else incoming.target.query)
     target = _join(upstream.path, path, upstream.dialect) + ("" if query is None else f"?{query}")
     return await pool.request(
-        upstream.origin, incoming.method, target, headers, name=upstream.name, timeouts=upstream.timeouts
+        upstream.origin,
+        incoming.method,
+        target,
+        headers,
+        name=upstream.name,
+        timeouts=upstream.timeouts,
+        reach=upstream.reach,
+        fresh=fresh,
     )
 
 
-_CREDENTIALS = (b"authorization", b"x-api-key")
+_TRACE = len("00-") + 32  # characters of a traceparent that name the trace
 # What of a client's header is for an upstream that speaks another dialect. Everything else is about the client's own:
 # its versions and betas, its SDK, its credentials in its own form.
-_IDENTITY = frozenset({b"user-agent", b"traceparent", b"tracestate"})
+_IDENTITY = frozenset({b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"x-client-request-id"})
 _ASKED = frozenset(path for dialect in DIALECTS.values() for path in dialect.paths)
 
 
@@ -133,6 +156,18 @@ def read_as(headers: Headers, *, stream: bool) -> Kind | None:
         return None
     asked: Kind = "stream" if stream else "whole"
     return kind_of(headers, asked=asked) or asked
+
+
+def _query(own: str, asked: str | None) -> str | None:
+    """The query at the upstream: its URL's, and what else the client says. A parameter that the file sets, it sets."""
+    if not own or not asked:
+        return own or asked
+    names = {_parameter(pair) for pair in own.split("&")}
+    return "&".join([own, *(pair for pair in asked.split("&") if _parameter(pair) not in names)])
+
+
+def _parameter(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])
 
 
 # A path segment that is an API version: `/v1`, and as others call it, `/v4`, `/v1beta`.
