@@ -1,6 +1,8 @@
 import io
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +11,18 @@ import pytest
 import trio
 
 from trioproxy.http.target import Target
-from trioproxy.log import Record, set_up
+from trioproxy.log import set_up
+from trioproxy.record import Record
 
 
 class Asked:
     """As much of a request as a log line tells."""
 
     method, target, sent, received = "POST", Target("/v1/messages", "key=sk-secret", None), 300, 20
+    peer = "10.1.2.3"
+
+    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
+        self.headers = list(headers)
 
 
 class Terminal(io.StringIO):
@@ -25,11 +32,12 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def logger() -> Iterator[logging.Logger]:
-    """The logger of trioproxy, as it was before, afterwards."""
-    logger = logging.getLogger("trioproxy")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield logger
-    logger.handlers[:], logger.level, logger.propagate = before
+    """The logger of trioproxy, as it was before, afterwards; and that of the library for traces."""
+    both = [logging.getLogger("trioproxy"), logging.getLogger("opentelemetry")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in both]
+    yield both[0]
+    for logger, settings in zip(both, before, strict=True):
+        logger.handlers[:], logger.level, logger.propagate = settings
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -60,6 +68,7 @@ async def test_one_line_with_every_field(autojump_clock: trio.testing.MockClock)
         "method": "POST",
         "path": "/v1/messages",
         "status": 200,
+        "client_ip": "10.1.2.3",
         "upstream": "up",
         "model": "claude",
         "bytes_up": 20,
@@ -82,7 +91,110 @@ async def test_a_session_is_told_at_no_more_length_than_a_model() -> None:
         record.session = "s" * 128
     (line,) = lines(out)
     assert line["session"] == "s" * 80
-    assert list(line)[7:10] == ["upstream", "session", "model"]
+    assert list(line)[8:11] == ["upstream", "session", "model"]
+
+
+async def test_who_asked_who_answered_and_what_both_call_it() -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    with Record("x", incoming=Asked((b"x-request-id", b"theirs-1"))) as record:
+        fill(record)
+        record.client = "alice"
+        record.retried("a", "busy", elsewhere=False)
+        record.retried("a", "unreachable", elsewhere=True)
+        record.replied(7, [(b"request-id", b"req_1"), (b"x-request-id", b"another")])
+        record.count({"stop": "end_turn" * 100})
+    (line,) = lines(out)
+    told = {name: line[name] for name in ("client", "request_id", "upstream_id", "tried", "bytes_in")}
+    assert told == {
+        "client": "alice",
+        "request_id": "theirs-1",
+        "upstream_id": "req_1",
+        "tried": "a: busy; a: unreachable",
+        "bytes_in": 7,
+    }
+    assert len(line["stop"]) == 80
+
+
+@pytest.mark.parametrize(("sent", "told"), [(b"a\x1b[31m", None), (b"\xe9" * 500, "\xe9" * 80), (b"", None)])
+async def test_an_id_that_a_client_makes_up_is_told_as_far_as_it_can_be_shown(sent: bytes, told: str | None) -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    with Record("x", incoming=Asked((b"x-client-request-id", sent))):
+        pass
+    assert lines(out)[0].get("request_id") == told
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "unix"])
+async def test_this_machine_is_no_address_worth_telling(peer: str) -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    asked = Asked()
+    asked.peer = peer
+    with Record("x", incoming=asked):
+        pass
+    assert "client_ip" not in lines(out)[0]
+
+
+async def test_a_path_is_told_at_bounded_length() -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    asked = Asked()
+    asked.target = Target("/v1/" + "x" * 60_000, None, None)
+    with Record("x", incoming=asked):
+        pass
+    with Record("y", asked="POST /v1/" + "x" * 60_000):
+        pass
+    assert [(line["method"], len(line["path"])) for line in lines(out)] == [("POST", 300), ("POST", 300)]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_one_of_several_processes_says_which_it_is(form: Any) -> None:
+    out = io.StringIO()
+    set_up("info", form, out, colour=False, worker=3)
+    with Record("x"):
+        pass
+    logging.getLogger("trioproxy.http").warning("trouble")
+    wanted = r'"worker":3,' if form == "json" else r"(info|warning) \[3\] "
+    assert [bool(re.search(wanted, line)) for line in out.getvalue().splitlines()] == [True, True]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT") or sys.platform != "linux", reason="packets in a pipe are Linux's")
+def test_each_line_is_one_write() -> None:
+    """So the lines of several processes, which share stderr, do not mix: a pipe takes 4096 bytes at once or not."""
+    reading, writing = os.pipe2(os.O_DIRECT)  # what is written at once is read at once
+    with open(writing, "w") as out, open(reading, "rb", buffering=0) as packets:
+        set_up("info", "json", out, colour=False)
+
+        async def talk() -> None:
+            for number in range(3):
+                with Record(f"{number}", incoming=Asked()) as record:
+                    fill(record)
+                    record.ledger.note("x" * 80, "y" * 200)
+                    record.end = "failed: " + "z" * 900
+
+        trio.run(talk)
+        for number in range(3):
+            packet = packets.read(8192)
+            assert packet is not None
+            assert msgspec.json.decode(packet)["id"] == f"{number}"
+            assert packet.endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("complete", "complete"),
+        ("failed: the upstream answered 429", "failed"),
+        ("refused: no", "refused"),
+        ("client left", "left"),
+        ("cancelled", "cancelled"),
+    ],
+)
+async def test_the_end_in_one_word(end: str, kind: str) -> None:
+    record = Record("x")
+    record.end = end
+    assert record.end_kind == kind
 
 
 async def test_what_never_came_to_pass_is_left_out() -> None:
@@ -110,7 +222,9 @@ async def test_text_is_one_line_whatever_a_client_calls_its_model() -> None:
         fill(record)
         record.model = 'a "b"\nc=\x1b[31m' + "x" * 1000
     text = out.getvalue()
-    assert re.match(r"\d\d:\d\d:\d\d info 1f3a9c0e POST /v1/messages 200 upstream=up model=\"a ", text)
+    assert re.match(
+        r"\d\d:\d\d:\d\d info 1f3a9c0e POST /v1/messages 200 client_ip=10.1.2.3 upstream=up model=\"a ", text
+    )
     assert text.count("\n") == 1
     assert "\x1b" not in text
     assert len(text) < 400
@@ -153,6 +267,18 @@ async def test_the_level_silences() -> None:
     with Record("x"):
         pass
     assert out.getvalue() == ""
+
+
+def test_what_the_library_for_traces_says_is_in_the_same_form_and_seldom() -> None:
+    out = io.StringIO()
+    set_up("info", "json", out, colour=False)
+    theirs = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    for _ in range(50):
+        theirs.warning("Transient error")
+        theirs.error("Failed to export span batch")
+        logging.getLogger("trioproxy.http").error("ours")
+    said = [line["message"] for line in lines(out)]
+    assert said == ["Failed to export span batch", *["ours"] * 50]
 
 
 @pytest.mark.parametrize("level", ["debug", "error"])

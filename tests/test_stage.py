@@ -38,6 +38,15 @@ def test_feeds_what_it_takes_and_lets_the_rest_flow_past_in_order() -> None:
     ]
 
 
+def test_says_what_came_and_how_long_it_took() -> None:
+    stage, idle = Shout(), Shout()
+    assert stage.timed([Ping(), TextDelta(0, "a"), b"x"]) == [Ping(), TextDelta(0, "A"), b"x"]
+    items, seconds = stage.effort()
+    assert items == 3
+    assert 0 < seconds < 1
+    assert idle.effort() == (0, 0.0)
+
+
 def test_a_stage_without_feed_says_so() -> None:
     class Mute(Stage[TextDelta, TextDelta]):
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -134,6 +135,7 @@ class Stage(Generic[In, Out]):
     so it must give what it takes. A request that no stage is about need not be read, and leaves as the bytes it is."""
     upstreams: ClassVar[frozenset[str]] = frozenset()
     """The same for the dialects of upstreams."""
+    __items, __seconds = 0, 0.0
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -153,19 +155,31 @@ class Stage(Generic[In, Out]):
         """Called once, after the last item. Give up whatever you were holding back."""
         return ()
 
-    def stats(self) -> Mapping[str, int]:
-        """Counts for the exchange's log line, read after `close`."""
+    def stats(self) -> Mapping[str, int | str]:
+        """Counts, and words, for the exchange's log line, read after `close`. The counts become metrics as well."""
         return {}
+
+    def effort(self) -> tuple[int, float]:
+        """How many items came, and how many seconds `feed` took over them."""
+        return self.__items, self.__seconds
 
     async def run(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         """The stage's task. Override it only if the stage has to await something. Who calls it closes both ends."""
         if batch := list(self.open(exchange)):
             await send.send(batch)
         async for items in receive:
-            if batch := self.feed_all(items):
+            if batch := self.timed(items):
                 await send.send(batch)
         if batch := list(self.close()):
             await send.send(batch)
+
+    def timed(self, items: Batch) -> Batch:
+        """`feed_all`, with the time it takes noted: what a `run` of your own should call."""
+        began = perf_counter()
+        batch = self.feed_all(items)
+        self.__seconds += perf_counter() - began
+        self.__items += len(items)
+        return batch
 
     def feed_all(self, items: Batch) -> Batch:
         """Feed what we take, let the rest flow past, keep the order."""

@@ -13,7 +13,7 @@ import msgspec
 from trioproxy.dialects.peek import BAD_JSON
 from trioproxy.items import Error, ErrorKind
 
-__all__ = ["is_error", "read_error", "read_error_object"]
+__all__ = ["is_error", "kind_of_status", "read_error", "read_error_object"]
 
 _TEXT_LIMIT = 500  # characters of a foreign text that are worth showing
 _TITLE_LIMIT = 4000  # characters of a web page that its title is looked for in
@@ -84,7 +84,7 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", re.IGNOREC
 _HTML = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 
 
-def _kind_of_status(status: int) -> ErrorKind:
+def kind_of_status(status: int) -> ErrorKind:
     """What an error is by its HTTP status alone."""
     return _BY_STATUS.get(status, "upstream" if status >= 500 else "invalid_request")
 
@@ -134,7 +134,7 @@ def read_error_object(wire: Any, status: int | None = None) -> Error | None:
 def _made(status: int | None, name: str, message: str) -> Error:
     kind, usual = _BY_NAME.get(name, (None, None))
     status = status or usual or 502
-    by_status = _kind_of_status(status)
+    by_status = kind_of_status(status)
     # A name that says no more than "it is an error" must not hide what the status says, nor contradict it.
     if kind is None or (kind in ("invalid_request", "upstream") and status != usual):
         kind = by_status

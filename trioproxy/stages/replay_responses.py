@@ -59,7 +59,7 @@ class RememberResponses(Stage[Frame, Frame]):
         memory = exchange.memory
         self.open(exchange)
         async for batch in receive:
-            told = self.feed_all(batch) if memory is not None else batch
+            told = self.timed(batch) if memory is not None else batch
             due, self._due = self._due, {}
             if due and memory is not None:
                 # Before the client learns its id: its next request may go to another process.

@@ -158,7 +158,7 @@ class RememberThinking(Stage[Event, Event]):
             return
         self.open(exchange)
         async for batch in receive:
-            self.feed_all(batch)
+            self.timed(batch)
             if due := self.due():
                 # Before the client learns that the message is over: its next request may go to another process.
                 await memory.keep(_kind(exchange), due)
@@ -283,7 +283,7 @@ class ReplayThinking(Stage[Request, Request]):
         self.open(exchange)
         async for batch in receive:
             items = []
-            for item in self.feed_all(batch):
+            for item in self.timed(batch):
                 if isinstance(item, Request) and (ids := [use.id for use in _calls(item.messages)]):
                     records = await _recalled(memory, _kind(exchange), ids[-_CALLS:]) if memory else {}
                     request = replayed(item, records, self._ledger, within=self._within)

@@ -27,6 +27,11 @@ class Breaker:
         self._failures = 0
         self._paused_until = self._quiet_until = 0.0
 
+    @property
+    def paused(self) -> bool:
+        """Whether the store is not tried for a while, as it has failed."""
+        return trio.current_time() < self._paused_until
+
     def lets(self) -> bool:
         """Whether to try. After several failures one in a while may, and the others wait for what comes of it."""
         now = trio.current_time()

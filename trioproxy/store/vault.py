@@ -58,6 +58,12 @@ class Vault:
             scope.update(len(text).to_bytes(8, "big") + text)
         return Drawer(self, scope.digest())
 
+    @property
+    def health(self) -> Mapping[str, bool]:
+        """Whether what is behind can be read, and written; nothing where there is nothing behind."""
+        both = {"read": self._reading, "write": self._writing} if self._behind is not None else {}
+        return {use: not breaker.paused for use, breaker in both.items()}
+
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values of those of `keys` that have one."""
         now = self._clock()
