@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import trio
 
+from tests import told
 from tests.peers import Answer, Line, answer, ask, connect, request, upstream
 from tests.test_proxy import DELTA, END, START, STREAM, streams
 
@@ -28,6 +29,7 @@ class Running:
     process: trio.Process
     said: str = ""
     more: trio.Condition = field(default_factory=trio.Condition)
+    silent: trio.Event = field(default_factory=trio.Event)  # it, and all that it started, have ended
 
     async def listen(self) -> None:
         assert self.process.stderr
@@ -35,6 +37,8 @@ class Running:
             async with self.more:
                 self.said += piece.decode()
                 self.more.notify_all()
+        self.silent.set()
+        told.now.says("what a process said", self.said)
         async with self.more:
             self.more.notify_all()
 
@@ -56,6 +60,7 @@ class Running:
 async def serving(toml: str, directory: Path, listen: str = '"127.0.0.1:0"') -> AsyncIterator[Running]:
     file = directory / "stages.toml"
     file.write_text(f"listen = {listen}\n{toml}")
+    told.now.serves(toml)
     with trio.fail_after(30):
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "trioproxy", "--config", str(file)],
@@ -88,9 +93,9 @@ class Held:
         await line.end()
 
 
-async def begin(stream: trio.SocketStream) -> bytes:
+async def begin(stream: trio.SocketStream, path: str = "/v1/messages") -> bytes:
     """Ask for a stream, and read its first event."""
-    await stream.send_all(request(STREAM))
+    await stream.send_all(request(STREAM, path=path))
     seen = b""
     while DELTA not in seen:
         seen += await stream.receive_some()
@@ -121,6 +126,51 @@ async def test_without_a_log_only_the_banner_is_said(tmp_path: Path) -> None:
         assert await running.process.wait() == 0
     assert got.headers["x-trioproxy-id"] not in running.said
     assert running.said.startswith("trioproxy ")
+
+
+async def test_systemd_is_told_of_start_reload_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        await manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        async with upstream(streams) as up, serving(up.toml(), tmp_path) as running:
+            assert b"READY=1" in await manager.recv(4096)
+            file = tmp_path / "stages.toml"
+            file.write_text(f'drain = "5s"\n{file.read_text()}')
+            running.signal(signal.SIGHUP)
+            assert (await manager.recv(4096)).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert b"READY=1" in await manager.recv(4096)
+            await running.says("drain 30s → 5s")
+            running.signal()
+            assert b"STOPPING=1" in await manager.recv(4096)
+            assert await running.process.wait() == 0
+
+
+async def test_it_ends_with_the_terminal_it_was_started_from(tmp_path: Path) -> None:
+    (tmp_path / "stages.toml").write_text('listen = "127.0.0.1:0"\n[upstreams.up]\nurl = "http://127.0.0.1:1"\n')
+    terminal, end = os.openpty()
+    process = await trio.lowlevel.open_process(
+        # A shell that sends SIGHUP to what it runs when its terminal is closed, as every one does.
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            "os.execv(os.sys.executable, [os.sys.executable, '-m', 'trioproxy'])",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDEVMODE": ""},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
+    said = b""
+    with trio.fail_after(10):
+        while b"clients:" not in said:
+            await trio.lowlevel.wait_readable(terminal)
+            said += os.read(terminal, 4096)
+        os.close(terminal)
+        assert await process.wait() == 0
 
 
 async def test_several_listeners_and_each_is_said(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ A name is looked up among the built-in stages, then in the entry-point group `tr
 colon as `module:Class` beside the TOML file. Only what is used is imported.
 """
 
+import ast
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -32,13 +34,17 @@ __all__ = [
     "Option",
     "StageClass",
     "Unusable",
+    "anew",
+    "beside",
     "built_in",
+    "check",
     "convert",
     "did_you_mean",
     "find",
     "names",
     "options",
     "read_options",
+    "told",
 ]
 
 StageClass = type[Stage[Any, Any]]
@@ -109,6 +115,64 @@ def find(name: str, directory: Path) -> StageClass:
     raise Unusable(f"there is no stage '{name}'", hint)
 
 
+def beside(directory: Path, stages: Iterable[StageClass]) -> dict[str, Path]:
+    """The modules beside the TOML file that `stages` are of, with those they use: the name of each, and its file."""
+    found: dict[str, Path] = {}
+    names = [cls.__module__ for cls in stages]
+    while names:
+        name = names.pop()
+        module = sys.modules.get(name)
+        if name not in found and module is not None and (file := _file_beside(directory, name)):
+            found[name] = file
+            names += _imported(file, str(module.__package__ or ""))
+    return found
+
+
+def _imported(file: Path, package: str) -> Iterator[str]:
+    """What the source in `file`, a module of `package`, imports; and what may be a module."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return  # to import it will tell
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            whole = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (whole, *(f"{whole}.{alias.name}" for alias in node.names))
+
+
+def _file_beside(directory: Path, name: str) -> Path | None:
+    """The file of a module, if `directory` is where it, or the package that it is in, was found."""
+    top = name.partition(".")[0]
+    origin, root = (getattr(sys.modules.get(each), "__file__", None) for each in (name, top))
+    if top in ("__main__", "trioproxy") or not origin or not root:
+        return None
+    home = Path(root).parent.parent if Path(root).name == "__init__.py" else Path(root).parent
+    return Path(origin) if home == directory else None
+
+
+@contextmanager
+def anew(directory: Path, stages: Iterable[StageClass]) -> Iterator[None]:
+    """In the `with`, what `beside` gives is imported anew; if that raises, all is as it was before.
+
+    Classes that were found before keep working, on the code that they were made of.
+    """
+    before = {name: sys.modules.pop(name) for name in beside(directory, stages)}
+    for module in before.values():
+        # Byte code counts as fresh while its source has the same second and size: of two quick edits one would be lost.
+        if cached := getattr(module.__spec__, "cached", None):
+            with suppress(OSError):
+                Path(cached).unlink(missing_ok=True)
+    importlib.invalidate_caches()
+    try:
+        yield
+    except BaseException:
+        sys.modules.update(before)
+        raise
+
+
 def _entries() -> "EntryPoints":
     from importlib.metadata import entry_points  # noqa: PLC0415  # 14 ms and 1 MiB, that only plugins need
 
@@ -152,12 +216,17 @@ def _load(name: str, where: str, hint: str = "") -> StageClass:
         missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise Unusable(f"stage '{name}': there is no module '{module_name}'", hint) from exc
-        raise Unusable(f"stage '{name}' cannot be imported: {_told(exc, module_name)}") from exc
+        raise Unusable(f"stage '{name}' cannot be imported: {told(exc, module_name)}") from exc
     cls = getattr(module, class_name, None)
     if cls is None:
         classes = [key for key, value in vars(module).items() if _is_stage(value)]
         hint = did_you_mean(class_name, classes) or (f"it has: {', '.join(classes)}" if classes else _EXAMPLE)
         raise Unusable(f"stage '{name}': module '{module_name}' has no '{class_name}'", hint)
+    return check(name, cls)
+
+
+def check(name: str, cls: object) -> StageClass:
+    """`cls`, which goes by `name`, if it is a stage that can be used. Raises `Unusable`."""
     if not _is_stage(cls):
         raise Unusable(f"stage '{name}' is not a subclass of trioproxy.Stage", _EXAMPLE)
     if not cls.takes or not cls.gives:
@@ -168,14 +237,14 @@ def _load(name: str, where: str, hint: str = "") -> StageClass:
         options(cls)
     except (NameError, TypeError, ValueError) as exc:
         raise Unusable(f"stage '{name}': the options of its constructor cannot be read: {exc}") from exc
-    return cls  # type: ignore[no-any-return]  # _is_stage has seen it
+    return cls
 
 
-def _is_stage(value: object) -> bool:
+def _is_stage(value: object) -> TypeGuard[StageClass]:
     return isinstance(value, type) and issubclass(value, Stage) and value is not Stage
 
 
-def _told(exc: BaseException, module_name: str) -> str:
+def told(exc: BaseException, module_name: str) -> str:
     """What was raised, and the last line of the user's own module that led to it."""
     traceback, where = exc.__traceback__, ""
     while traceback:
@@ -236,7 +305,7 @@ def read_options(
             about = str(exc).partition(" ")[0].replace("_", "-")  # "within must be 1 or more" is about `within`
             problems.append(((about,) if about in values else (), Problem(f"stage '{name}': {exc}")))
         except Exception as exc:  # a plugin's constructor may raise anything; the operator is told, with where
-            problems.append(((), Problem(f"stage '{name}': {_told(exc, cls.__module__)}")))
+            problems.append(((), Problem(f"stage '{name}': {told(exc, cls.__module__)}")))
     for below, problem in problems:
         report(below, problem)
     return None if problems or None in values.values() else partial(cls, **arguments)

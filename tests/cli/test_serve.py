@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trioproxy import __version__, config
 from trioproxy.cli.serve import banner
-from trioproxy.http.server import Address, open_listeners
+from trioproxy.http.listen import Address, Listen, open_listeners
 
 UP = '[upstreams.up]\nurl = "http://up:3456"\n'
 DEMO = '[upstreams.demo]\nurl = "replay:recordings/metadata-then-answer.sse"\n'
@@ -26,7 +26,7 @@ def shown(text: str, *addresses: str) -> list[str]:
     loaded = config.read(text, Path("stages.toml"), {})
 
     async def listen() -> list[str]:
-        listeners = await open_listeners([Address(address) for address in addresses or ["127.0.0.1:0"]])
+        listeners = await open_listeners([Listen(Address(each)) for each in addresses or ["127.0.0.1:0"]])
         try:
             lines = banner(loaded, listeners)
         finally:
@@ -53,6 +53,13 @@ def test_the_banner_of_the_shipped_file() -> None:
         "  clients: ANTHROPIC_BASE_URL=http://127.0.0.1:PORT claude, or OPENAI_BASE_URL=http://127.0.0.1:PORT/v1",
         "  try: curl -N http://127.0.0.1:PORT/demo/v1/messages -d '{\"stream\":true}'",
     ]
+
+
+def test_an_upstream_that_may_be_anybody_is_told_loudly() -> None:
+    warning = "  ! insecure = true: up may be anybody, and is told every key and prompt"
+    text = '[upstreams.up]\nurl = "https://up"\n'
+    assert warning in shown(f"{text}insecure = true")
+    assert warning not in shown(text)
 
 
 def test_a_store_that_outlives_the_process_is_told() -> None:
@@ -86,14 +93,25 @@ def test_sessions_are_shown_with_one_of_that_name() -> None:
     assert clients == f"  clients: ANTHROPIC_BASE_URL={base} claude, or OPENAI_BASE_URL={base}/v1"
 
 
+OPEN = "allow-anonymous = true\n"
+ASKED = '[clients]\nme = "a-token-of-16-characters"\n'
+
+
 def test_an_open_port_is_warned_of() -> None:
-    assert shown(UP, "0.0.0.0:0")[-1] == "  ! 0.0.0.0:PORT is open to the network, and asks nobody for a token"
+    warning = "  ! whoever reaches 0.0.0.0:PORT may use it: allow-anonymous is true"
+    assert shown(OPEN + UP, "0.0.0.0:0")[-1] == warning
+    assert not [line for line in shown(UP + ASKED, "0.0.0.0:0") if "!" in line]
 
 
 def test_several_open_ports_are_warned_of() -> None:
-    addresses = "0.0.0.0:PORT, 0.0.0.0:PORT"
-    warning = f"  ! {addresses} are open to the network, and ask nobody for a token"
-    assert shown(UP, "0.0.0.0:0", "0.0.0.0:0")[-1] == warning
+    warning = "  ! whoever reaches 0.0.0.0:PORT, 0.0.0.0:PORT may use it: allow-anonymous is true"
+    assert shown(OPEN + UP, "0.0.0.0:0", "0.0.0.0:0")[-1] == warning
+
+
+def test_what_is_open_is_named_where_something_is_not() -> None:
+    routes = '[routes]\n"/" = "up"\n"/free" = { upstream = "up", allow-anonymous = true }'
+    warning = "  ! whoever reaches 0.0.0.0:PORT may use /free: allow-anonymous is true"
+    assert shown(OPEN + UP + ASKED + routes, "0.0.0.0:0")[-1] == warning
 
 
 @pytest.mark.parametrize(

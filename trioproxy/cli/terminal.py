@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 __all__ = ["complain", "cut", "say", "wants_colour", "width", "wrap"]
 
@@ -31,8 +32,9 @@ def cut(text: str, width: int) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the operator something."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the operator something, if the terminal has not been closed meanwhile."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
