@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 
 from tests.anthropic import message, texts, wire
 from tests.chat import gathered
@@ -18,7 +19,7 @@ from trioproxy import Seconds, Stage, config
 from trioproxy.config import Config, Log
 from trioproxy.errors import ConfigError
 from trioproxy.http.client import Timeouts
-from trioproxy.http.server import Address
+from trioproxy.http.listen import Address
 from trioproxy.items import (
     BlockStart,
     BlockStop,
@@ -97,7 +98,7 @@ def example(name: str, **environ: str) -> Config:
 
 
 def test_every_example_file_is_tested() -> None:
-    assert {file.name for file in (ROOT / "examples").glob("*.toml")} == KEYS.keys()
+    assert {file.name for file in (ROOT / "examples").glob("*.toml")} == KEYS.keys() | {"team.toml"}
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -143,6 +144,29 @@ def test_filter_only() -> None:
     [route] = example("filter-only.toml").routes
     assert (str(route.upstream), route.request) == ("http://127.0.0.1:3456", ())
     assert "signature-filter" in [stage.name for stage in route.response]
+
+
+def test_team(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("proxy.example.com")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    environ = {
+        name: f"sk-{name}-0123456789" for name in ("ANTHROPIC_API_KEY", "ALICE_TOKEN", "BOB_TOKEN", "ADMIN_TOKEN")
+    }
+    environ |= {"TLS_CERTIFICATE": str(tmp_path / "certificate.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
+    loaded = config.load(ROOT / "examples" / "team.toml", environ)
+    [route] = loaded.routes
+    assert [client.name for client in route.clients] == ["alice", "bob"]
+    assert route.upstream.token == environ["ANTHROPIC_API_KEY"]
+    assert (route.upstream.tolerance.concurrency, route.upstream.tolerance.queue) == (50, 100)
+    assert [(listen.address, listen.certificate) for listen in loaded.listen] == [
+        ("0.0.0.0:4567", tmp_path / "certificate.pem")
+    ]
+    assert loaded.admin is not None
+    assert loaded.workers >= 1
+    for name in environ:  # it needs each of them
+        with pytest.raises(ConfigError, match=name):
+            config.load(ROOT / "examples" / "team.toml", {key: environ[key] for key in environ if key != name})
 
 
 WEBUI = "open-webui-on-claude.toml"
@@ -292,7 +316,7 @@ class Everything(dict[str, str]):
     """An environment that has every variable."""
 
     def __missing__(self, name: str) -> str:
-        return "0123456789abcdef0123456789abcdef"
+        return "valkey://127.0.0.1:6379" if name == "VALKEY_URL" else "0123456789abcdef0123456789abcdef"
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name else default
@@ -303,12 +327,23 @@ class Everything(dict[str, str]):
 
 @pytest.mark.parametrize("text", SNIPPETS)
 def test_what_the_documentation_shows_can_be_used(text: str, tmp_path: Path) -> None:
-    """Beside what it leaves out: the upstreams, and the stages of one's own."""
-    named = dict.fromkeys(re.findall(r'(?m)(?:^"/[^"]*"|upstream)\s*= "(\w+)"', text)) or {"mine": None}
-    if not re.search(r"(?m)^\[", text):
+    """Beside what it leaves out: the upstreams, the stages of one's own, certificates and secrets, and who may ask."""
+    said = re.findall(r'(?m)(?:^"/[^"]*"|upstreams?)\s*= ("\w+"|\[[^]]*\])', text)
+    named = dict.fromkeys(re.findall(r"\w+", " ".join(said))) or {"mine": None}
+    if re.match(r"(?:request|response) =", text):
         text = f"[pipeline]\n{text}"
+    authority = trustme.CA()
+    certificate = authority.issue_cert("proxy.lan")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for index, pem in enumerate(certificate.cert_chain_pems):
+        pem.write_to_path(tmp_path / "cert.pem", append=index > 0)
+    for name in re.findall(r'"/run/secrets/(\w+)"', text):
+        (tmp_path / name).write_text(f"a token of {name}, and long")
+    text = text.replace("/run/secrets/", f"{tmp_path}/")
     if "[upstreams." not in text:
         text += "".join(f'\n[upstreams.{name}]\nurl = "http://{name}"' for name in named)
+    if re.search(r'"(?:0\.0\.0\.0|10\.\d+\.\d+\.\d+):', text) and "[clients]" not in text:
+        text += '\n[clients]\nme = "a token, and long enough"'
     for module, name in re.findall(r'"(\w+):([A-Z]\w+)"', text):
         code = (
             f"class {name}(Stage[TextDelta, TextDelta]):\n    def __init__(self, *, mark: str = ''): pass\n"

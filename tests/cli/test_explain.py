@@ -6,12 +6,15 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import trustme
 
+from tests import told
 from trioproxy import config
 from trioproxy.cli.explain import explain_config, explain_stage, list_stages
 from trioproxy.errors import ConfigError
 from trioproxy.stages import BUILT_IN
 
+CA = trustme.CA()
 OWN = '''
 from typing import Literal
 from trioproxy import *
@@ -55,10 +58,48 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def explain(text: str) -> str:
     lines = explain_config(config.read(dedent(text), Path("stages.toml"), {}))
     assert max(map(len, lines)) <= 100
+    told.now.serves(text)
+    told.now.says("check", "\n".join(lines))
     return "\n".join(lines)
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_targets_and_the_admin_listener() -> None:
+    explained = explain("""
+        [targets.fast]
+        model = "qwen3"
+        url = "http://up:8080"
+        token = "sk-canary-0001"
+        reasoning = "replay"
+        models = ["sonnet", "opus"]
+        [targets.team]
+        provider = "openai"
+        mode = "codex_responses"
+        model = "gpt-5.2"
+        url = "https://up/v1"
+        route-key = "team"
+        client-token = "sk-canary-of-a-client"
+        [admin]
+        token = "sk-canary-of-the-admin"
+        """)
+    assert "canary" not in explained
+    assert explained == dedent("""\
+        stages.toml is fine
+
+        listens on 127.0.0.1:4567
+
+        target fast → qwen3: http://up:8080 (chat_completions, own token)
+          at:       /targets/KEY, which POST /targets of the admin listener tells
+          models:   "sonnet", "opus"
+          asked as: reasoning = "replay"
+
+        target team → gpt-5.2: https://up/v1 (codex_responses, openai)
+          at:       /targets/team
+
+        other than by default:
+          admin.listen  127.0.0.1:4568, with a token (default: no such listener)""")
 
 
 def test_a_configuration_in_full() -> None:
@@ -116,6 +157,44 @@ def test_a_configuration_in_full() -> None:
           drain                "1s" (default "30s")
           hosts                ["proxy.lan"] (default [])
           log.level            "debug" (default "info")""")
+
+
+def test_how_an_upstream_is_reached_and_nothing_of_its_secrets() -> None:
+    CA.cert_pem.write_to_path("corp.pem")
+    CA.issue_cert("me").private_key_and_cert_chain_pem.write_to_path("me.pem")
+    shown = explain(
+        """
+        [upstreams.up]
+        url = "https://up.example/v1?api-version=2&key=Secret-"
+        proxy = "socks5://Secret-:Secret-@proxy.lan"
+        ca = "corp.pem"
+        certificate = "me.pem"
+        insecure = true
+        remove-headers = ["x-a"]
+        concurrency = 5
+        queue-timeout = "2s"
+        max-fails = 5
+        [upstreams.local]
+        url = "http://local"
+        socket = "/run/llama.sock"
+        [routes]
+        "/" = "up"
+        "/local" = "local"
+        """
+    )
+    assert "Secret-" not in shown
+    here = Path.cwd()
+    assert (
+        " ".join(shown.split())
+        .partition("/ → up: ")[2]
+        .startswith(
+            "https://up.example/v1 (anthropic, own query api-version=…, key=…, without x-a, "
+            "through socks5://proxy.lan:1080 with credentials, "
+            f"trusting {here}/corp.pem too, showing {here}/me.pem, INSECURE: any certificate is believed, "
+            "concurrency 5, queue-timeout 2s) request: "
+        )
+    )
+    assert "/local → local: http://local (anthropic, at /run/llama.sock)" in shown
 
 
 def test_models_and_the_ways_of_an_upstream() -> None:

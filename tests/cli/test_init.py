@@ -58,13 +58,13 @@ def test_help_shows_every_verb_with_examples() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    for verb in ("serve", "check", "stages", "demo"):
+    for verb in ("serve", "run", "check", "init", "stages", "demo"):
         assert re.search(rf"│ {verb} ", done.stdout)
         assert verb == "serve" or f"\n  python -m trioproxy {verb} " in done.stdout
     assert "$TRIOPROXY_CONFIG" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["serve", "check", "stages", "demo"])
+@pytest.mark.parametrize("verb", ["serve", "run", "check", "init", "stages", "demo"])
 def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert f"Usage: trioproxy {verb}" in capsys.readouterr().out
@@ -155,7 +155,7 @@ HELP = "Try: python -m trioproxy --help\n"
     ("arguments", "message"),
     [
         ("chek", "there is no command 'chek'; did you mean 'check'?"),
-        ("zzz", "there is no command 'zzz'; there are serve, check, stages, demo"),
+        ("zzz", "there is no command 'zzz'; there are serve, run, check, init, stages, demo"),
         ("chek --config x.toml", "there is no command 'chek'; did you mean 'check'?"),
         ("mine.toml", "a file is named with --config: --config mine.toml"),
         ("check mine.toml", "a file is named with --config: --config mine.toml"),

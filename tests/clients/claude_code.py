@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,17 +84,26 @@ def node_folder() -> Path | None:
 
 
 def run_claude(
-    client: ClaudeCode, base_url: str, prompt: str, scratch: Path, *, model: str = MODEL, talkative: bool = False
+    client: ClaudeCode,
+    base_url: str,
+    prompt: str,
+    scratch: Path,
+    *,
+    model: str = MODEL,
+    talkative: bool = False,
+    launcher: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Outcome:
     """`claude -p` as users run it, with nothing of this machine's environment but the node it needs.
 
-    `talkative` leaves it the traffic that it calls nonessential, as most people do.
+    `talkative` leaves it the traffic that it calls nonessential, as most people do. `launcher` is a command that starts
+    it, told what `environment` adds.
     """
     home, cwd = scratch / "home", scratch / "cwd"
     home.mkdir()
     cwd.mkdir()
     node = node_folder()
-    environment = {
+    variables = {
         "HOME": str(home),
         "PATH": os.pathsep.join([*([str(node)] if node else []), "/usr/bin", "/bin"]),
         "TERM": "dumb",
@@ -107,8 +117,9 @@ def run_claude(
     }
     if not talkative:
         quiet = ("DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC")
-        environment |= dict.fromkeys(quiet, "1")
-    command = [str(client.executable), "-p", "--output-format", "stream-json", "--verbose"]
+        variables |= dict.fromkeys(quiet, "1")
+    variables |= environment or {}
+    command = [*launcher, str(client.executable), "-p", "--output-format", "stream-json", "--verbose"]
     command += ["--include-partial-messages", "--model", model, "--allowedTools", "Bash,Read"]
-    shown = run(command, prompt, cwd, environment, f"claude {client.version}")
+    shown = run(command, prompt, cwd, variables, f"claude {client.version}")
     return Outcome(shown.returncode, shown.stdout, shown.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,14 +75,25 @@ def installed() -> list[Codex]:
     return [Codex(path) for path in paths if path.exists()]
 
 
-def run_codex(client: Codex, config: str, prompt: str, scratch: Path) -> Session:
-    """`codex exec` as users run it, with nothing of this machine's environment but the node it needs."""
+def run_codex(
+    client: Codex,
+    config: str,
+    prompt: str,
+    scratch: Path,
+    *,
+    launcher: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Session:
+    """`codex exec` as users run it, with nothing of this machine's environment but the node it needs.
+
+    `launcher` is a command that starts it, told what `environment` adds.
+    """
     home, cwd = scratch / "home", scratch / "cwd"
     (home / ".codex").mkdir(parents=True)
     cwd.mkdir()
     (home / ".codex" / "config.toml").write_text(config, encoding="utf-8")
     node = node_folder()
-    environment = {
+    variables = {
         "HOME": str(home),
         "PATH": os.pathsep.join([*([str(node)] if node else []), "/usr/bin", "/bin"]),
         "TERM": "dumb",
@@ -91,6 +103,15 @@ def run_codex(client: Codex, config: str, prompt: str, scratch: Path) -> Session
         "PROXY_KEY": "dummy",
         "OPENAI_API_KEY": "dummy",
     }
-    command = [str(client.executable), "exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access"]
-    shown = run([*command, "-"], prompt, cwd, environment, f"codex {client.version}")
+    variables |= environment or {}
+    command = [
+        *launcher,
+        str(client.executable),
+        "exec",
+        "--json",
+        "--skip-git-repo-check",
+        "--sandbox",
+        "danger-full-access",
+    ]
+    shown = run([*command, "-"], prompt, cwd, variables, f"codex {client.version}")
     return Session(shown.returncode, shown.stdout, shown.stderr)

@@ -1,4 +1,4 @@
-"""The command line: serve (the default), check, stages, demo. Exit status 2 means the operator must change something.
+"""The command line: serve (the default), run, check, init, stages, demo. Exit status 2: the operator must act.
 
 Errors go to stderr in plain sentences, without a traceback.
 """
@@ -15,7 +15,7 @@ import trio
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from trioproxy import __version__
-from trioproxy.cli.discover import read_config, read_settings
+from trioproxy.cli.discover import find_file, read_config, read_settings
 from trioproxy.cli.serve import serve_forever
 from trioproxy.cli.terminal import complain, width
 from trioproxy.errors import ConfigError
@@ -26,14 +26,18 @@ __all__ = ["main"]
 
 ConfigFile = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The TOML file.")]
 
-COMMANDS = ("serve", "check", "stages", "demo")
+COMMANDS = ("serve", "run", "check", "init", "stages", "demo")
+
+_WITH_VALUE = ("--config", "-c", "--log")  # options of `run` that take the next word
 
 HELP = """An LLM proxy that never breaks a stream, whose pipeline is a file you reorder.
 
 To begin with:
   python -m trioproxy                        serve ./stages.toml
   python -m trioproxy --config mine.toml     serve that file
+  python -m trioproxy run -- claude          serve that one program, and end with it
   python -m trioproxy check                  is the file right? what does it do?
+  python -m trioproxy init --for claude-code-openai   write a file to begin with
   python -m trioproxy stages                 what can stand in a pipeline?
   python -m trioproxy demo                   see one work, without any upstream
 
@@ -56,15 +60,47 @@ def _app() -> App:
         ] = None,
     ) -> int:
         """Serve what the file says, until Ctrl-C or SIGTERM."""
-        loaded = read_config(config, listen=listen, log_level=log_level)
-        return trio.run(serve_forever, loaded)
+        return trio.run(serve_forever, *find_file(config, listen=listen, log_level=log_level))
+
+    def run(
+        *command: Annotated[str, Parameter(allow_leading_hyphen=True, help="The program, and its arguments.")],
+        config: ConfigFile = None,
+        log: Annotated[Path | None, Parameter(help="Where the log goes; nowhere if nothing is said.")] = None,
+    ) -> int:
+        """Serve one program, which is told where and with what token, and end with it; its exit status is ours.
+
+        It gets ANTHROPIC_BASE_URL, ANTHROPIC_AUTH_TOKEN, OPENAI_BASE_URL and OPENAI_API_KEY.
+        """
+        from trioproxy.cli.run import run_command  # noqa: PLC0415  # serve starts faster without it
+
+        if not command:
+            complain("run what? For instance: python -m trioproxy run -- claude")
+            return 2
+        return trio.run(run_command, read_config(config), command, log)
 
     def check(*, config: ConfigFile = None) -> int:
         """Print every route with its stages and what flows between them, or all that is wrong with the file."""
-        from trioproxy.cli.explain import explain_config  # noqa: PLC0415  # serve starts faster without it
+        from trioproxy.cli.explain import explain_config  # noqa: PLC0415  # as above
 
         print("\n".join(explain_config(read_config(config), width())))
         return 0
+
+    def init(
+        file: Path = Path("stages.toml"),
+        /,
+        *,
+        case: Annotated[str, Parameter(name="--for", help="What it is for; a wrong word lists what there is.")] = "",
+    ) -> int:
+        """Write a commented file to begin with, and say what comes next. What is there already stays.
+
+        Parameters
+        ----------
+        file
+            Where to.
+        """
+        from trioproxy.cli.init import write  # noqa: PLC0415  # as above
+
+        return write(file, case)
 
     def stages(name: str | None = None, /, *, config: ConfigFile = None) -> int:
         """List the stages that can stand in a pipeline, or explain one in full.
@@ -89,14 +125,14 @@ def _app() -> App:
         return trio.run(show)
 
     app.default(serve)
-    for command in (serve, check, stages, demo):
+    for command in (serve, run, check, init, stages, demo):
         app.command(command)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = _apart(list(sys.argv[1:] if arguments is None else arguments))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an arrow that the terminal cannot show is no reason to fail
     try:
@@ -120,6 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
+
+
+def _apart(given: list[str]) -> list[str]:
+    """`run`'s own options, and with a `--` in between the command: from its first word on, all options are its own."""
+    if given[:1] != ["run"]:
+        return given
+    at = 1
+    while at < len(given) and given[at].startswith("-") and given[at] != "--":
+        at += 2 if given[at] in _WITH_VALUE else 1
+    return given if given[at : at + 1] in ([], ["--"]) else [*given[:at], "--", *given[at:]]
 
 
 def _refuse(exc: ConfigError) -> int:

@@ -12,7 +12,23 @@ import msgspec
 
 from trioproxy import pipeline, registry, toml
 from trioproxy.cli.terminal import WIDEST, cut, wrap
-from trioproxy.config import DEFAULT_RESPONSE, TARGET, TIMEOUTS, Config, Route, Secret, StageSpec, Upstream
+from trioproxy.config import (
+    DEFAULT_RESPONSE,
+    TARGET,
+    TIMEOUTS,
+    TOLERANCE,
+    Config,
+    Route,
+    Secret,
+    StageSpec,
+    TargetSpec,
+    TokenCommand,
+    TokenFile,
+    Tolerance,
+    Tracing,
+    Upstream,
+)
+from trioproxy.config.processes import kept_apart
 from trioproxy.errors import ConfigError, printable
 from trioproxy.http.client import Timeouts
 from trioproxy.http.limits import Limits
@@ -32,31 +48,39 @@ Options = Mapping[str, Any]
 
 def explain_config(config: Config, width: int = WIDEST) -> list[str]:
     """Every route with its stages and what flows between them, and whatever else differs from the defaults."""
-    listens = wrap(" and ".join(config.listen).split(" "), "listens on ", width)
+    listens = wrap(" and ".join(map(str, config.listen)).split(" "), "listens on ", width)
     lines = [f"{config.file or 'the configuration'} is fine", "", *listens]
     for route in reversed(config.routes):
-        lines += ["", *_route(route, width)]
-    unused = config.upstreams.keys() - {route.upstream.name for route in config.routes}
+        lines += ["", *_route(route, config, width)]
+    for name, target in config.targets.items():
+        lines += ["", *_target(name, target, width)]
+    used = {way.upstream.name for route in config.routes for way in (route, *route.others)}
+    unused = config.upstreams.keys() - used
     if unused:
         lines += ["", f"no route leads to {', '.join(sorted(unused))}"]
+    for warning in kept_apart(config):
+        lines += ["", *wrap(warning.split(" "), "! ", width)]
     if changed := list(_changed(config)):
         lines += ["", "other than by default:", *_columns(changed, width)]
     return lines
 
 
-def _route(route: Route, width: int) -> list[str]:
+def _route(route: Route, config: Config, width: int) -> list[str]:
     upstream = route.upstream
-    where = f"{upstream} ({', '.join([upstream.dialect, *_own(upstream)])})"
-    lines = wrap(where.split(" "), f"{route.prefix} → {upstream.name}: ", width)
-    for direction, specs, nothing in (
-        ("request", route.request, "as it comes"),
-        ("response", route.response, "bytes, as they come"),
-    ):
-        lines += wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + ':':10}", width)
+    lines = wrap(_where(route).split(" "), f"{route.prefix} → {upstream.name}: ", width)
+    for other in route.others:
+        lines += wrap(_where(other).split(" "), f"  {'or' if route.weights else 'then'} {other.upstream.name}: ", width)
+    lines += _stages(route, "", width)
+    for other in route.others:
+        if (other.request, other.response) != (route.request, route.response):
+            lines += _stages(other, f" for {other.upstream.name}", width)
     for subject, settings in (
+        ("clients", _clients(route, anybody=bool(config.clients))),
         ("session", _sessions(route)),
+        ("weights", _weights(route)),
         ("models", _aliases(route)),
         ("asked as", _ways(upstream)),
+        *((f"{other.upstream.name} as", _ways(other.upstream)) for other in route.others),
         ("strict", _strict(route)),
     ):
         if settings:
@@ -69,10 +93,50 @@ def _route(route: Route, width: int) -> list[str]:
     return lines
 
 
+def _target(name: str, target: TargetSpec, width: int) -> list[str]:
+    """A target of the file: what it leads to, and where it is. Its client's token is nobody's business here."""
+    upstream = target.upstream
+    said = [target.mode, *([target.provider] if target.provider else []), *_own(upstream)]
+    lines = wrap(f"{upstream} ({', '.join(said)})".split(" "), f"target {name} → {upstream.model}: ", width)
+    key = "KEY, which POST /targets of the admin listener tells" if target.key is None else target.key
+    lines += wrap(f"/targets/{key}".split(" "), f"  {'at:':9} ", width)
+    if target.models:
+        lines += wrap(_listing([*map(_value, target.models)]), f"  {'models:':9} ", width)
+    if ways := [way for way in _ways(upstream) if not way.startswith("model = ")]:
+        lines += wrap(_listing(ways), f"  {'asked as:':9} ", width)
+    return lines
+
+
+def _where(route: Route) -> str:
+    return f"{route.upstream} ({', '.join([route.upstream.dialect, *_own(route.upstream)])})"
+
+
+def _stages(route: Route, whose: str, width: int) -> list[str]:
+    """What flows between its stages, in both directions."""
+    lines: list[str] = []
+    for direction, specs, nothing in (
+        ("request", route.request, "as it comes"),
+        ("response", route.response, "bytes, as they come"),
+    ):
+        lines += wrap(_flow(direction, specs) if specs else [nothing], f"  {direction + whose + ':':9} ", width)
+    return lines
+
+
+def _weights(route: Route) -> list[str]:
+    """How often each upstream comes first."""
+    if not route.weights:
+        return []
+    whole = sum(route.weights)
+    ways = zip([route, *route.others], route.weights, strict=True)
+    shares = [f"{way.upstream.name} first {weight / whole:.0%}" for way, weight in ways]
+    return [*shares, "the same for all of a session or client"] if route.sticky else shares
+
+
 def _own(upstream: Upstream) -> Iterator[str]:
     """What of an upstream is other than by default."""
     if upstream.token:
-        yield "own token"
+        sourced = isinstance(upstream.token, TokenFile | TokenCommand)
+        yield f"token from {upstream.token}" if sourced else "own token"
     if upstream.headers:
         yield "own headers"
     if upstream.replay and upstream.replay.pace:
@@ -82,6 +146,30 @@ def _own(upstream: Upstream) -> Iterator[str]:
     for key, field in TIMEOUTS.items():
         if (seconds := getattr(upstream.timeouts, field)) != getattr(Timeouts(), field):
             yield f"{key} {show_seconds(seconds)}"
+    yield from _reach(upstream)
+    for key, field in TOLERANCE.items():
+        if (value := getattr(upstream.tolerance, field)) != getattr(Tolerance(), field):
+            yield f"{key} {show_seconds(value) if isinstance(value, Seconds) else value}"
+
+
+def _reach(upstream: Upstream) -> Iterator[str]:
+    """How it is reached, and what it is and is not told; nothing of what may be secret."""
+    reach = upstream.reach
+    if upstream.query:
+        names = (pair.partition("=")[0] for pair in upstream.query.split("&"))
+        yield f"own query {', '.join(f'{name}=…' for name in names)}"
+    for name in upstream.removed:
+        yield f"without {name}"
+    if reach.proxy:
+        yield f"through {reach.proxy}" + (" with credentials" if reach.proxy.user is not None else "")
+    if reach.socket:
+        yield f"at {reach.socket}"
+    if reach.ca:
+        yield f"trusting {reach.ca} too"
+    if reach.certificate:
+        yield f"showing {reach.certificate}"
+    if reach.insecure:
+        yield "INSECURE: any certificate is believed"
 
 
 def _options(spec: StageSpec) -> Iterator[str]:
@@ -101,6 +189,15 @@ def _ways(upstream: Upstream) -> list[str]:
     """The model and the ways that the file gives an upstream."""
     ways = {"model": upstream.model} | {key: getattr(upstream.target, field) for key, field in TARGET.items()}
     return [f"{key} = {_value(value)}" for key, value in ways.items() if value is not None]
+
+
+def _clients(route: Route, *, anybody: bool) -> list[str]:
+    """Who may ask; that anybody may is said only where others are asked for a token."""
+    who = [client.name for client in route.clients] or ["anybody"] * anybody
+    if route.forward_credentials is None:
+        return who
+    goes = "go on" if route.forward_credentials else "stay here"
+    return [*who, f"credentials {'that are not ours ' if route.clients else ''}{goes}"]
 
 
 def _sessions(route: Route) -> list[str]:
@@ -132,7 +229,11 @@ def _changed(config: Config) -> Iterator[tuple[str, str]]:
         if value != field.default:
             yield f"  limits.{field.encode_name}", f"{_value(value)} (default {_value(field.default)})"
     for name, value, default in (
+        ("workers", config.workers, 1),
+        ("reload", config.reload, "signal"),
         ("drain", config.drain, Seconds(30)),
+        ("allow-anonymous", config.allow_anonymous, False),
+        ("trusted-proxies", [*map(str, config.trusted.networks), *["unix:"] * config.trusted.unix], []),
         ("hosts", list(config.hosts), []),
         ("origins", list(config.origins), []),
         ("log.enabled", config.log.enabled, True),
@@ -142,6 +243,10 @@ def _changed(config: Config) -> Iterator[tuple[str, str]]:
         if value != default:
             yield f"  {name}", f"{_value(value)} (default {_value(default)})"
     yield from _store(config.store)
+    yield from _tracing(config.tracing)
+    if config.admin is not None:
+        asked = "with a token" if config.admin.client else "without a token"
+        yield "  admin.listen", f"{' and '.join(map(str, config.admin.listen))}, {asked} (default: no such listener)"
 
 
 def _store(store: Settings) -> Iterator[tuple[str, str]]:
@@ -154,6 +259,17 @@ def _store(store: Settings) -> Iterator[tuple[str, str]]:
         value = getattr(store, field.name)
         if field.name not in ("url", "key") and value != field.default:
             yield f"  store.{field.name.replace('_', '-')}", f"{_value(value)} (default {_value(field.default)})"
+
+
+def _tracing(tracing: Tracing | None) -> Iterator[tuple[str, str]]:
+    if tracing is not None:
+        yield "  tracing.endpoint", tracing.endpoint + (" with headers" if tracing.headers else "")
+        for name, value, default in (
+            ("service-name", tracing.service_name, "trioproxy"),
+            ("sample", tracing.sample, 1.0),
+        ):
+            if value != default:
+                yield f"  tracing.{name}", f"{_value(value)} (default {_value(default)})"
 
 
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
