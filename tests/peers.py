@@ -15,8 +15,10 @@ from pathlib import Path
 import h11
 import trio
 
+from tests import told
 from trioproxy import config
-from trioproxy.http.server import Address, Listener, Server, open_listeners
+from trioproxy.http.listen import Address, Listen, Listener, open_listeners
+from trioproxy.http.server import Server
 from trioproxy.proxy import Proxy
 from trioproxy.store.vault import open_vault
 
@@ -167,6 +169,7 @@ async def _read(stream: trio.SocketStream, connection: h11.Connection) -> Asked 
 @asynccontextmanager
 async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[int]:
     """The proxy itself, in this process, on a free port: its number."""
+    told.now.serves(toml)
     loaded = config.read(toml, (directory or Path()) / "stages.toml", {})
     async with running(loaded, [Address("127.0.0.1:0")]) as (listeners, _):
         yield int(listeners[0].address.rpartition(":")[2])
@@ -175,10 +178,11 @@ async def proxy(toml: str, *, directory: Path | None = None) -> AsyncIterator[in
 @asynccontextmanager
 async def running(loaded: config.Config, addresses: list[Address]) -> AsyncIterator[tuple[list[Listener], Server]]:
     """A configuration served on `addresses`."""
+    told.now.loads(loaded)
     async with open_vault(loaded.store, loaded.directory) as vault:
-        listeners = await open_listeners(addresses)
+        listeners = await open_listeners([Listen(address) for address in addresses])
         answering = Proxy(loaded, vault)
-        server = Server(answering.handle, answering.refusal, loaded.limits)
+        server = Server(answering.handle, answering.refusal, loaded.limits, loaded.trusted)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.serve, listeners)
@@ -207,6 +211,7 @@ def request(
     body: bytes = b"", *, method: str = "POST", path: str = "/v1/messages", headers: tuple[str, ...] = ()
 ) -> bytes:
     """The bytes of a request as clients send them."""
+    told.now.asks(headers)
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
@@ -234,6 +239,13 @@ async def exchange(port: int, data: bytes, *, method: str = "POST") -> Answer:
 
 async def answer(stream: trio.SocketStream, *, method: str = "POST") -> Answer:
     """Read one response. A broken one is given as far as it came; none at all has status 0."""
+    got = await _answer(stream, method)
+    told.now.says("the header of an answer", str(got.headers))
+    told.now.says("the body of an answer", got.body)
+    return got
+
+
+async def _answer(stream: trio.SocketStream, method: str) -> Answer:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1024 * 1024)
     connection.send(h11.Request(method=method, target="/", headers=[("host", "x"), ("content-length", "0")]))
     connection.send(h11.EndOfMessage())

@@ -827,7 +827,7 @@ SECRETS = ("X-Api-Key: sk-secret-1", "Authorization: Bearer sk-secret-2", "Cooki
     [
         (streams, STREAM, {"status": 200, "end": "complete", "model": "claude", "events_in": 6, "events_out": 6}),
         (sends(LATE_WHOLE), WHOLE, {"status": 200, "end": "complete"}),
-        (sends(LATE_ERROR), WHOLE, {"status": 529, "end": "complete"}),
+        (sends(LATE_ERROR), WHOLE, {"status": 529, "end": "failed: the upstream answered 529"}),
         (sends(b""), STREAM, {"status": 502}),
         (sends(b"HTTP/1.1 200 OK\r\nx-api-key : sk-secret-4\r\n\r\n"), STREAM, {"status": 502}),
         (BROKEN_STREAMS["closes"], STREAM, {"status": 200}),

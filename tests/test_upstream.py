@@ -103,3 +103,36 @@ def test_a_clients_token_in_either_form() -> None:
     assert token_of([(b"authorization", b"Basic eA==")]) is None
     assert token_of([(b"x-api-key", "ü".encode())]) is None
     assert token_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "target"),
+    [
+        ("?api-version=2", "", "/v1/messages?api-version=2"),
+        ("?api-version=2", "?beta=true", "/v1/messages?api-version=2&beta=true"),
+        ("?api-version=2&x", "?a&api-version=1&%78=y&b", "/v1/messages?api-version=2&x&a&b"),
+        ("?a", "?", "/v1/messages?a"),
+        ("?", "?", "/v1/messages?"),
+    ],
+)
+async def test_the_query_of_the_url_stands_above_the_clients(own: str, asked: str, target: str) -> None:
+    async with upstream(answers) as up:
+        toml = f'[upstreams.up]\nurl = "http://127.0.0.1:{up.port}/v1/{own}"'
+        async with proxy(toml) as port:
+            await ask(port, path=f"/v1/messages{asked}")
+    assert up.requests[0].target == target
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "openai-chat"])
+async def test_fields_that_are_taken_out(dialect: str) -> None:
+    sent = ("User-Agent: me", "X-Foo: a", "x-foo: b", "X-Bar: c")
+    own = 'token = "t"\nremove-headers = ["X-Foo", "user-agent", "accept"]'
+    async with upstream(answers) as up:
+        toml = f'[upstreams.up]\nurl = "http://127.0.0.1:{up.port}"\ndialect = "{dialect}"\n{own}'
+        async with proxy(toml) as port:
+            body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
+            await ask(port, body, headers=(*sent, "Accept: */*"))
+    names = {name for name, _ in up.requests[0].headers}
+    assert not names & {"x-foo", "user-agent", "accept"}
+    assert names & {"x-api-key", "authorization"}
+    assert ("x-bar" in names) == (dialect == "anthropic")

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import told
+
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -76,6 +78,8 @@ class Trioproxy:
     ) -> None:
         died = self._process.poll()
         code = self._end(signal.SIGTERM)
+        told.now.uses(*(value for name, value in self._environment.items() if name.endswith(("_KEY", "_TOKEN"))))
+        told.now.says("what a process said", self.report)
         if error is not None:
             error.add_note(f"trioproxy said:\n{self.report}")
             return
