@@ -414,6 +414,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dialects.openai_responses.events": "tests/dialects/openai_responses/test_reader.py reads them",
     "dialects.openai_responses.leaving": "tests/dialects/openai_responses/test_passing.py: what leaves, and how numbered",
     "dialects.openai_responses.ladder": "tests/dialects/openai_responses/test_writer.py: the events that it writes",
+    "dialects.openai_responses.making": "the same: what a block becomes",
     "dialects.openai_responses.output": "the same: what each event becomes",
     "dialects.openai_responses.response": "the same: what begins and ends a stream",
     "dialects.openai_responses.sealing": "the same: what reasoning carries",

@@ -187,13 +187,17 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Event(msgspec.Struct, frozen=True, dict=True):
     """Something that happened in an answer. `frame` is where it was read from, if it was."""
 
-    # Both per event, set by `read_from`; see the module's docstring.
+    # All per event, set by `read_from`; see the module's docstring.
     frame: ClassVar[Frame | None] = None
     parts: ClassVar[int] = 1
+    number: ClassVar[int] = -1  # which of its reader's events it is, where the writer has to know that none is missing
+    about: ClassVar[int] = -1  # which of the upstream's items it is about, as its reader counts them
 
-    def read_from(self, frame: Frame, parts: int = 1) -> "Event":
+    def read_from(self, frame: Frame, parts: int = 1, about: int = -1) -> "Event":
         """Note the frame this event was read from, as one of `parts`, and give the event back. For readers only."""
         self.__dict__["frame"] = frame
+        if about >= 0:
+            self.__dict__["about"] = about
         if parts != 1:
             self.__dict__["parts"] = parts
         return self

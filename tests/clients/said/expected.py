@@ -94,8 +94,8 @@ def expected(upstream: Dialect, case: Case, client: Dialect, *, asked: Form) -> 
 def translated(answer: Said, client: Dialect) -> None:
     """What of an answer another dialect can say."""
     answer.parts = [part for part in map(sealed, answer.parts) if says_something(part)]
-    if client == "openai-responses":
-        # What is opaque about reasoning is carried; what is not, too, so that it comes back as it was.
+    if client != "openai-chat":
+        # What is opaque about reasoning is carried; what is not, too, so that it comes back as it was, or is known.
         answer.seals = sum(isinstance(part, tuple) and part[0] != "text" for part in answer.parts)
     if client == "anthropic":
         answer.parts = answer.parts or [("text", "")]  # Claude Code insists on a block (H028)

@@ -78,3 +78,12 @@ def test_a_text_is_the_one_argument(text: str) -> None:
 @pytest.mark.parametrize("arguments", ["", "x", "1", "[]", '{"patch":"x"}', '{"input":{"a":1}}', '{"input":"x"'])
 def test_other_arguments_say_no_text(arguments: str) -> None:
     assert unpacked(arguments) is None
+
+
+def test_what_follows_an_escape_that_there_is_none_of_is_not_kept_to_be_read() -> None:
+    """Once each piece was looked at again with every one behind it."""
+    for escape in ("\\q", "\\ud83d\\"):
+        unpacking = Unpacking()
+        assert unpacking.feed('{"input":"a' + escape) == "a"
+        assert "x" not in "".join(unpacking.feed("x" * 100) for _ in range(20_000))
+        assert unpacking.close() is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.anthropic import flow, judge
 from tests.chat import A_ON_C, A_ON_C_WHOLE, DONE, call, chunk, stream
-from trioproxy.items import Error, replace
+from trioproxy.items import BlockStop, Error, replace
 from trioproxy.stage import Exchange
 from trioproxy.stages.deframe import Deframe
 from trioproxy.stages.parse import Parse
@@ -272,3 +272,12 @@ def test_h124_half_an_emoji_in_arguments_is_no_reason_to_give_up() -> None:
     for exchange in (A_ON_C, A_ON_C_WHOLE):
         out = flow([Deframe(), Parse(), Translate(), Reframe()], [[body]], exchange)
         assert rb"\ud83d" in b"".join(out)
+
+
+def test_many_parallel_calls_take_no_longer_than_they_must() -> None:
+    """Once half a minute's work: with each call that began all before it were looked at, as none had ended."""
+    numbers = range(8000)
+    begun = [call(number, "", id=f"c{number}", name="f") for number in numbers]
+    body = stream(*begun, *(call(number, '{"p":1}') for number in numbers))
+    out = flow([Deframe(), Parse()], [[body]], replace(A_ON_C, event_limit=1 << 26))
+    assert sum(isinstance(each, BlockStop) for each in out) == len(numbers)

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trioproxy.dialects.carried import carried
 from trioproxy.dialects.openai_chat.read_request import read_request
-from trioproxy.dialects.openai_chat.rewrite import rewrite
+from trioproxy.dialects.openai_chat.rewrite import fit, rewrite
 from trioproxy.dialects.target import Target
 from trioproxy.items import Message, Request, Text, ToolResult, ToolUse, replace
+from trioproxy.ledger import Ledger
 
 CALL = {"id": "functions.add:0", "type": "function", "function": {"name": "add", "arguments": '{"b":1, "a":2}'}}
 BODY: dict[str, Any] = {
@@ -205,3 +207,22 @@ def test_changed_custom_calls_are_in_the_clients_words() -> None:
     got = rewritten(replace(request, messages=tuple(messages)))["messages"]
     assert got[1]["tool_calls"] == [{"id": "a", "type": "custom", "custom": {"name": "sql", "input": "new"}}]
     assert got[3]["tool_calls"] == [CALL | {"function": {"name": "ApplyPatch", "arguments": "new"}}]
+
+
+def test_h075_reasoning_that_we_carried_for_another_upstream_is_taken_out() -> None:
+    """What a vendor has told in a field of its own stays: the client knows its upstream."""
+    ours = carried("openai-responses", "elsewhere", {"type": "reasoning"})
+    own = {"type": "reasoning.encrypted", "data": "abc", "format": "vendor"}
+    told = {"role": "assistant", "content": "x", "reasoning_details": [own, own | {"data": ours}]}
+    blocks = {"role": "assistant", "content": "y", "thinking_blocks": [{"type": "thinking", "signature": ours}]}
+    request = read_request(msgspec.json.encode({"model": "m", "messages": [told, blocks, {"role": "user"}]}))
+    ledger = Ledger()
+    fitted = fit(request, Target(), ledger)
+    assert fitted is not request
+    assert rewritten(fitted)["messages"] == [
+        told | {"reasoning_details": [own]},
+        {"role": "assistant", "content": "y"},
+        {"role": "user"},
+    ]
+    assert "reasoning_details" in str(ledger)
+    assert fit(REQUEST, Target(), ledger) is REQUEST

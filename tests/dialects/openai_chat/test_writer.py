@@ -556,3 +556,12 @@ def test_however_it_is_cut_and_told_the_text_is_the_same(said: list[str], size: 
     for calls in ("single", "delta"):
         found = gathered(styled([START, *events, *ENDED], calls=calls, exchange=asked(tool))).get("tool_calls", [])
         assert [call[kind][field] for call in found] == said
+
+
+def test_an_id_that_is_no_text_for_people_is_no_place_for_the_text() -> None:
+    """The text of most chunks is put into a template, whose place is found by a character that nobody sends."""
+    for field, event in (("content", TextDelta(0, "Hi")), ("reasoning_content", ThinkingDelta(0, "Hi"))):
+        block = BlockStart(0, Text() if field == "content" else Thinking())
+        chunks = written(MessageStart("\0", "m"), block, event, replace(event), BlockStop(0), MessageStop())
+        deltas = [(each["id"], each["choices"][0]["delta"]) for each in chunks[:-1] if each["choices"]]
+        assert [(id, delta[field]) for id, delta in deltas if delta.get(field)] == [("\0", "Hi")] * 2

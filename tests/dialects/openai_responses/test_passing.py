@@ -134,7 +134,7 @@ ODD = {
 def test_every_recorded_stream_leaves_as_the_very_bytes() -> None:
     seen = 0
     for case in streams(R):
-        if case.id not in ODD:
+        if ODD.get(case.id) != "edited by hand: no JSON":
             assert through(case.body) == case.body, case.id
             seen += 1
     assert seen > 90

@@ -255,7 +255,9 @@ def test_a_call_is_told_as_it_comes() -> None:
         ToolInputDelta(0, '{"path'),
         ToolInputDelta(0, '": "x"}'),
     ]
-    assert events[-2] == MessageDelta("tool_use", None, events[-2].usage, events[-2].extra)  # type: ignore[attr-defined]
+    end = events[-2]
+    assert isinstance(end, MessageDelta)
+    assert end == MessageDelta("tool_use", None, end.usage, end.extra)
 
 
 def test_calls_that_are_made_in_parallel_overlap() -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from trioproxy.dialects.anthropic.blocks import write_block
 from trioproxy.dialects.anthropic.events import write_event
+from trioproxy.dialects.anthropic.marks import Marks
 from trioproxy.dialects.extra import merge
 from trioproxy.dialects.fold import UNENDED
 from trioproxy.dialects.legal import Legal
@@ -47,7 +48,6 @@ Wire = dict[str, Any]  # a JSON object as it goes out; `Any` because its inside 
 _USUAL: dict[type[Event], type] = {
     TextDelta: Text,
     ThinkingDelta: Thinking,
-    SignatureDelta: Thinking,
     ToolInputDelta: ToolUse,
 }
 
@@ -79,6 +79,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
         self._same = same
         self._legal = Legal(same=same, limit=exchange.event_limit)
         self._start = _Start(exchange, same=same)
+        self._marks = Marks(exchange, same=same)
 
     def feed(self, event: Event, /) -> Iterable[Frame | Error]:
         legal, wanted = self._legal, _USUAL.get(type(event))
@@ -93,7 +94,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
         return (UNENDED,) if self._legal.unended else ()
 
     def _mended(self, event: Event) -> Iterator[Frame | Error]:
-        for each in self._legal.feed(event):
+        for each in (signed for legal in self._legal.feed(event) for signed in self._marks.feed(legal)):
             known = self._start(each) if isinstance(each, MessageStart) else each
             frame = known.frame if self._same else None
             if frame is not None and not frame.whole:
@@ -155,6 +156,7 @@ class Fold:
         self._same = same
         self._legal = Legal(same=same, limit=exchange.event_limit)
         self._start = _Start(exchange, same=same)
+        self._marks = Marks(exchange, same=same)
         self._message: Wire | None = None
         self._blocks: list[_Filling] = []
         self._open: dict[int, _Filling] = {}
@@ -165,7 +167,8 @@ class Fold:
         for each in self._legal.feed(event):
             if isinstance(each, Error):
                 return each
-            self._add(each)
+            for signed in self._marks.feed(each):
+                self._add(signed)
         return None
 
     def _add(self, event: Event) -> None:

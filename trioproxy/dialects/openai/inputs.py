@@ -14,6 +14,7 @@ __all__ = ["Unpacking", "packed", "unpacked"]
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _PATIENCE = 64  # characters that the beginning may take, with all its white space
 _X = "[0-9a-fA-F]"
+_ESCAPE = 12  # characters: a pair of surrogates
 # As much of a string's inside as can be read: whole characters, whole escapes, and no half of a surrogate pair while
 # its other half may still come.
 _INSIDE = re.compile(
@@ -64,7 +65,7 @@ class Unpacking:
         inside = _INSIDE.match(self._rest)
         end = inside.end() if inside else 0
         text, self._rest = self._rest[:end], self._rest[end:]
-        if self._rest.startswith('"'):
+        if self._rest.startswith('"') or len(self._rest) > _ESCAPE:  # over, or an escape that there is none of
             self._inside, self._rest = False, ""
         try:
             return str(decode(f'"{text}"'.encode(errors="replace"))[0])

@@ -57,8 +57,8 @@ def write_parts(block: Block, path: str, parts: Parts, ledger: Ledger) -> list[W
 
 
 def is_text(part: Wire) -> bool:
-    """Whether a part is one of text, in either dialect."""
-    return "text" in part
+    """Whether a part is one of text, in either dialect; one that a client has spoilt is none."""
+    return isinstance(part.get("text"), str)
 
 
 def texts(parts: Iterable[Wire]) -> str:

@@ -38,13 +38,13 @@ class _Assembly:
         self.stopped = False
         self._depth = 0  # of the braces that are open
         self._quoted = self._escaped = False
-        self._ended = False  # they have closed: only white space may follow
+        self.ended = False  # they have closed: only white space may follow
         self._whole: bool | None = None  # whether what has ended is an object; None: not looked at yet
         self._told: int | None = None  # the hash of arguments that were let go
 
     def add(self, text: str) -> None:
         self.pieces.append(text)
-        if self._ended:
+        if self.ended:
             if text.strip():
                 self._whole = False
             return
@@ -56,7 +56,7 @@ class _Assembly:
                 self._quoted = not self._quoted
             elif not self._quoted:
                 self._depth += 1 if mark == "{" else -1
-                self._ended = self._ended or not self._depth
+                self.ended = self.ended or not self._depth
 
     @property
     def arguments(self) -> str:
@@ -67,7 +67,7 @@ class _Assembly:
     @property
     def complete(self) -> bool:
         """Whether the arguments are a whole object: then nothing can follow."""
-        if self._ended and self._whole is None:
+        if self.ended and self._whole is None:
             self._whole = kind_of(self.arguments) == "an object"
         return bool(self._whole)
 
@@ -93,7 +93,10 @@ class Calls:
     def __init__(self, renamed: Mapping[str, str]) -> None:
         self._renamed = renamed
         self._calls: list[_Assembly] = []
-        self._live: list[_Assembly] = []  # those that have not stopped
+        self._live: dict[int, _Assembly] = {}  # by number: those that have not stopped
+        # Of these, so that many parallel calls cost no more than as many one after the other:
+        self._named: list[_Assembly] = []  # those that have a name since the last look
+        self._over: list[_Assembly] = []  # … and those whose braces have closed
         self._by_index: dict[int, _Assembly] = {}
         self._by_id: dict[str, _Assembly] = {}
         self.answer = ""
@@ -150,7 +153,7 @@ class Calls:
                 yield event
             yield from self._stop(last=False)
             self._calls.append(call)
-            self._live.append(call)
+            self._live[call.number] = call
         if index is not None:
             self.held += 0 if index in self._by_index else _KEY
             self._by_index[index] = call
@@ -160,6 +163,8 @@ class Calls:
             self.held += len(id)
         if call.block is None:
             before, call.name = call.name, _longer(call.name, name)
+            if call.name and not before:
+                self._named.append(call)
             self.held += len(call.name) - len(before)
         yield from self._arguments(call, arguments, next_block)
 
@@ -170,8 +175,9 @@ class Calls:
 
     def _waiting(self, next_block: int) -> Iterator[Event]:
         """Start the calls that have a name, and have waited for arguments or got them before it (hazard H014)."""
-        for call in self._live:
-            if call.block is None and call.name:
+        named, self._named = sorted(self._named, key=_number), []
+        for call in named:
+            if call.block is None:
                 yield self._start(call, next_block)
                 next_block += 1
                 if call.pieces:
@@ -211,7 +217,10 @@ class Calls:
                 call.placeholder = ""  # it stood in for these (hazard H018)
             else:
                 text, call.placeholder = call.placeholder + text, ""
+        ended = call.ended
         call.add(text)
+        if call.ended and not ended:
+            self._over.append(call)
         if call.block is None:
             if not call.name:
                 return  # a client cannot be told of a call without a name: they wait for it (hazard H014)
@@ -223,6 +232,8 @@ class Calls:
 
     def _start(self, call: _Assembly, block: int) -> Event:
         call.block = block
+        if call.ended:
+            self._over.append(call)
         # The same call gets the same id every time it is answered (hazards H015, H130).
         id = call.id or made_id(self.answer, call.number, call.name)
         name = self._renamed.get(call.name, call.name)
@@ -230,17 +241,22 @@ class Calls:
 
     def _stop(self, *, last: bool) -> Iterator[Event]:
         """Stop the calls that are complete; all that have started, if `last`."""
-        for call in self._live:
-            if call.block is None or not (last or call.complete):
+        over, self._over = sorted(self._over, key=_number), []
+        for call in list(self._live.values()) if last else over:
+            if call.block is None or call.stopped or not (last or call.complete):
                 continue
             if call.placeholder:
                 yield ToolInputDelta(call.block, call.placeholder)
                 call.placeholder = ""
             call.stopped = True
             yield BlockStop(call.block)
+            del self._live[call.number]
             if call.complete:
                 self.held -= call.let_go()
-        self._live = [call for call in self._live if not call.stopped]
+
+
+def _number(call: _Assembly) -> int:
+    return call.number
 
 
 def _index_of(fragment: Call) -> int | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from trioproxy.dialects.carried import TAG
 from trioproxy.dialects.openai.inputs import unpacked
 from trioproxy.dialects.openai.offered import Offered, offered
 from trioproxy.dialects.openai.told import refusal
-from trioproxy.dialects.openai.write_content import texts, write_parts
+from trioproxy.dialects.openai.write_content import is_text, texts, write_parts
 from trioproxy.dialects.openai.write_options import cache_key
 from trioproxy.dialects.openai_chat.hosts import ways_of
 from trioproxy.dialects.openai_chat.write_content import PARTS
@@ -30,11 +31,19 @@ Tools = Mapping[str, Offered]
 
 _SYSTEM = ("system", "developer")
 _LIMITS = ("max_completion_tokens", "max_tokens")  # the newer name counts (H133)
+# Reasoning that a chat client gives back in objects, and their opaque fields: see `read_thinking`.
+_SIGNED = ("reasoning_details", "thinking_blocks")
+_SEALS = ("signature", "data")
 
 
 def fit(request: Request, target: Target, ledger: Ledger) -> Request:
-    """The request with the limit of `target` (H134); all else the client knows of its upstream."""
-    most, said = target.max_tokens, request.max_tokens
+    """The request with the limit of `target` (H134), and so that reasoning of others is taken out when it is written
+    (H075); all else the client knows of its upstream. The very same object if nothing has to change."""
+    most, said, source = target.max_tokens, request.max_tokens, request.source
+    messages = source.wire["messages"] if source is not None and source.dialect == PARTS.dialect else []
+    if any(_own(message) is not message for message in messages):
+        ledger.note("messages[].reasoning_details", "another upstream or model has thought it")
+        request = replace(request)
     if most is None or (said is not None and said <= most):
         return request
     if said is not None:
@@ -59,7 +68,7 @@ def _rewritten(request: Request, source: Source, target: Target) -> Written:
         wire = _limited(wire, request.max_tokens, ways_of(target, request.model).limit)
     if (key := cache_key(target)) and wire.get("prompt_cache_key") is None:
         wire = wire | {"prompt_cache_key": key}
-    messages = source.wire["messages"]
+    messages = [_own(message) for message in source.wire["messages"]]
     begun = next((index for index, each in enumerate(messages) if each.get("role") not in _SYSTEM), len(messages))
     front = messages[:begun]
     if request.system != source.request.system:
@@ -67,6 +76,22 @@ def _rewritten(request: Request, source: Source, target: Target) -> Written:
         front = _leading(request.system, role)
     turns = _aligned(messages[begun:], source.request.messages, request.messages, tools)
     return Written(msgspec.json.encode(wire | {"messages": front + turns}))
+
+
+def _own(message: Wire) -> Wire:
+    """The message without the reasoning that we carried: no chat upstream has made any of that."""
+    for key in _SIGNED:
+        told = message.get(key)
+        kept = [each for each in told if not _sealed(each)] if isinstance(told, list) else told
+        if kept != told:
+            message = {name: value for name, value in message.items() if name != key} | ({key: kept} if kept else {})
+    return message
+
+
+def _sealed(detail: Any) -> bool:
+    """Whether something of ours stands in an opaque field."""
+    fields = [detail.get(key) for key in _SEALS] if isinstance(detail, dict) else []
+    return any(isinstance(text, str) and text.startswith(TAG) for text in fields)
 
 
 def _beside(request: Request, target: Target, tools: Tools) -> Wire:
@@ -157,7 +182,7 @@ def _plain(message: Message, tools: Tools) -> list[Wire]:
         {"role": "tool", "tool_call_id": result.tool_use_id, "content": _text(result.content)} for result in results
     ]
     if parts or calls or not results:
-        plain = all(part["type"] == "text" for part in parts)
+        plain = all(is_text(part) and part.get("type") == "text" for part in parts)
         content = (texts(parts) or None) if calls else parts if not plain or len(parts) > 1 else texts(parts)
         wires.append({"role": message.role, "content": content} | ({"tool_calls": calls} if calls else {}))
     return wires

@@ -288,7 +288,7 @@ class StreamWriter(Stage[Event, Frame | Error]):
 
     def _around(self, field: str) -> tuple[bytes, bytes]:
         """What stands around the text of a chunk that says nothing but this field."""
-        before, _, after = self._chunk({field: "\0"}).data.partition(b'"\\u0000"')
+        before, _, after = self._chunk({field: "\0"}).data.rpartition(b'"\\u0000"')
         return before, after
 
 

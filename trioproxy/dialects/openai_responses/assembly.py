@@ -41,6 +41,8 @@ class Assembly:
         self._by_index: dict[tuple[str, int], AnyItem] = {}
         self._by_id: dict[str, AnyItem] = {}
         self._latest: dict[str, AnyItem] = {}  # by kind
+        self.about: AnyItem | None = None
+        """The item that was looked at last."""
 
     @property
     def _calls(self) -> Iterator[Call]:
@@ -109,6 +111,12 @@ class Assembly:
                 item = self._new(cls, index, id)
             if not item.over:
                 yield from item.finish(told.item, cut=False)
+
+    def mention(self, told: Told, cls: type[AnyItem]) -> None:
+        """Look which item a part is of that says nothing yet."""
+        wire = told.part if isinstance(told.part, dict) else {}
+        cls = Reasoning if str(wire.get("type")) in _REASONING else cls
+        self._find(cls, _index(told), told.item_id if isinstance(told.item_id, str) else "")
 
     def piece(self, told: Told, cls: type[AnyItem], source: str) -> Iterator[Event]:
         item = self._about(told, cls)
@@ -191,13 +199,16 @@ class Assembly:
             vllm = cls is Message and isinstance(named, Reasoning) and not (named.over or placed)
             named = named if vllm else None
         if placed is not None and (named is None or placed.id in ids):
-            return placed
-        return self._latest.get(cls.kind) if named is None and index is None else named
+            self.about = placed
+        else:
+            self.about = self._latest.get(cls.kind) if named is None and index is None else named
+        return self.about
 
     def _new(self, cls: type[AnyItem], index: int | None, id: str) -> AnyItem:
         item = cls(self.blocks, len(self._items), id, index)
         self.blocks.held += _WEIGHT + len(id)
         self._items.append(item)
+        self.about = item
         self._latest[cls.kind] = item
         if index is not None:
             self._by_index[cls.kind, index] = item

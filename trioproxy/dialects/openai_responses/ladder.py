@@ -14,13 +14,15 @@ from trioproxy.dialects.openai.offered import Offered
 from trioproxy.dialects.peek import mended
 from trioproxy.items import Event, TextDelta, ThinkingDelta, ToolInputDelta
 
-__all__ = ["ANNOTATION", "APART", "Call", "CustomCall", "Item", "Message", "Reasoning", "SearchCall", "Wire"]
+__all__ = ["ANNOTATION", "APART", "Call", "CustomCall", "Item", "Message", "Parted", "Reasoning", "SearchCall", "Wire"]
 
 Wire = dict[str, Any]  # a JSON object as it goes out; `Any` because its inside is the provider's
 ANNOTATION = "response.output_text.annotation.added"
 """The event that tells a citation."""
 APART = "\n\n"
 """What is between the parts of a summary, in the one vocabulary."""
+# What the text of reasoning and its parts are called in events: of a summary, and of the reasoning itself.
+_SUMMARY, _RAW = ("reasoning_summary_text", "reasoning_summary_part"), ("reasoning_text", "content_part")
 
 
 class Item:
@@ -43,14 +45,14 @@ class Item:
         """Whether a piece of its text has been told, and further ones are told just so."""
         self.around: tuple[bytes, bytes] | None = None
         """What stands around the text in the JSON of a piece, once somebody has asked for it."""
-        self.native = False
-        """Whether the client has been told of it in the upstream's own words, and no others."""
         self.passed = 0
-        """How many rungs of its end the client has been told so."""
+        """How many rungs of the end of its part the client has been told."""
         self.base: Wire = {}
         """What the upstream says of it beside what we know: `phase`, …"""
         self.spoken = False
         """Whether a part of its text has begun."""
+        self.done = False
+        """Whether the client has been told its end."""
 
     @property
     def text(self) -> str:
@@ -70,10 +72,19 @@ class Item:
 
     def fields(self, status: str) -> Wire:
         """Of the item, those that its kind has."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say which fields it has")
 
     def begin(self) -> list[Wire]:
         return [self._whole("response.output_item.added", self.wire("in_progress"))]
+
+    def speak(self) -> list[Wire]:
+        """What comes before the first piece of a part."""
+        self.spoken = True
+        return []
+
+    def proceed(self) -> bool:
+        """The part that was told is over: whether another may begin."""
+        return False
 
     def piece(self, text: str) -> Wire:
         return {"type": self.delta, **self.at, "delta": text}
@@ -82,27 +93,59 @@ class Item:
         """What repeats the text at its end, before the item itself."""
         return []
 
+    def rest(self) -> list[Wire]:
+        """Those of the rungs that the client has not been told."""
+        rungs = self.rungs()
+        told, self.passed, self.flows = rungs[self.passed :], max(self.passed, len(rungs)), False
+        return told
+
     def end(self, item: msgspec.Raw) -> list[Wire]:
-        return [*self.rungs()[self.passed :], self._whole("response.output_item.done", item)]
+        return [*self.rest(), self._whole("response.output_item.done", item)]
 
     def _whole(self, kind: str, item: Wire | msgspec.Raw) -> Wire:
         return {"type": kind, "output_index": self.place, "item": item}
 
 
-class Message(Item):
-    """One part of text, as a message of its own."""
+class Parted(Item):
+    """An item whose text is told in parts, one after the other."""
 
-    prefix, delta, takes = "msg", "response.output_text.delta", TextDelta
+    numbered: str
+    """The field of its events that numbers them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.before: list[Wire] = []  # the parts that the upstream has told of the same message
-        self.cited: list[Any] = []
-        self._refuses = False
+        self.before: list[Wire] = []
+        """The parts that are over."""
 
     @property
     def at(self) -> Wire:
-        return {**super().at, "content_index": len(self.before)}
+        return {**super().at, self.numbered: len(self.before)}
+
+    @property
+    def part(self) -> Wire:
+        """The part that is being told, as it is now."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its parts are")
+
+    @property
+    def parts(self) -> list[Wire]:
+        return [*self.before, self.part] if self.spoken else self.before
+
+    def proceed(self) -> bool:
+        if self.spoken:
+            self.before.append(self.part)
+        self.pieces, self.flows, self.spoken, self.passed, self.around = [], False, False, 0, None
+        return True
+
+
+class Message(Parted):
+    """A message: of ours each has one part."""
+
+    prefix, delta, takes, numbered = "msg", "response.output_text.delta", TextDelta, "content_index"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cited: list[Any] = []
+        self._refuses = False
 
     @property
     def part(self) -> Wire:
@@ -112,15 +155,20 @@ class Message(Item):
 
     def refuse(self) -> None:
         """The upstream has begun a part that is a refusal, and its text goes on so."""
-        self._refuses, self.delta = True, "response.refusal.delta"
+        self._refuses, self.delta, self.around = True, "response.refusal.delta", None
 
     def fields(self, status: str) -> Wire:
-        content = [*self.before, self.part] if self.spoken and status != "in_progress" else []
+        content = self.parts if status != "in_progress" else []
         return {"type": "message", "status": status, "content": content, "role": "assistant"}
 
-    def begin(self) -> list[Wire]:
+    def speak(self) -> list[Wire]:
         self.spoken = True
-        return [*super().begin(), {"type": "response.content_part.added", **self.at, "part": self.part}]
+        return [{"type": "response.content_part.added", **self.at, "part": self.part}]
+
+    def proceed(self) -> bool:
+        super().proceed()
+        self.cited, self._refuses, self.delta = [], False, type(self).delta
+        return True
 
     def piece(self, text: str) -> Wire:
         return super().piece(text) | ({} if self._refuses else {"logprobs": []})
@@ -139,17 +187,18 @@ class Message(Item):
         return [told, {"type": "response.content_part.done", **self.at, "part": self.part}]
 
 
-class Reasoning(Item):
+class Reasoning(Parted):
     """A block of thinking. `shown`: its text is told as a summary; else only what has to come back (hazard H089)."""
 
     prefix, delta, takes = "rs", "response.reasoning_summary_text.delta", ThinkingDelta
+    numbered = "summary_index"
 
     def __init__(self, *, shown: bool) -> None:
         super().__init__()
         self.shown = shown
         self.signature: list[str] = []
         self.redacted = ""
-        self.before: list[Wire] = []  # the parts of the summary that the upstream has told
+        self._raw = self._announced = False  # no summary; and whether its part was announced, which some leave out
         self.sealed: Wire = {}
         """What is to come back with it, as fields of the item; known at its end."""
 
@@ -158,40 +207,35 @@ class Reasoning(Item):
         return text.removeprefix(APART) if self.before and not self.pieces else text
 
     @property
-    def at(self) -> Wire:
-        return {**super().at, "summary_index": len(self.before)}
-
-    @property
     def part(self) -> Wire:
-        return {"type": "summary_text", "text": self.text}
+        return {"type": "reasoning_text" if self._raw else "summary_text", "text": self.text}
+
+    def bare(self, *, announced: bool) -> None:
+        """The upstream tells the reasoning itself, and no summary of it (hazard H150e)."""
+        self._raw, self._announced = True, self._announced or announced
+        self.delta, self.numbered, self.around = "response.reasoning_text.delta", "content_index", None
 
     def fields(self, status: str) -> Wire:
-        summary = [*self.before, self.part] if self.spoken and status != "in_progress" else self.before
-        return {"type": "reasoning", "summary": summary, **self.sealed}
+        parts = self.parts if status != "in_progress" else []
+        told = {"summary": [], "content": parts} if self._raw else {"summary": parts}
+        return {"type": "reasoning", **told, **self.sealed}
 
-    def speak(self) -> Wire:
-        """What comes before the summary's first piece."""
+    def speak(self) -> list[Wire]:
         self.spoken = True
-        return {
-            "type": "response.reasoning_summary_part.added",
-            **self.at,
-            "part": {"type": "summary_text", "text": ""},
-        }
-
-    def proceed(self) -> None:
-        """The upstream has begun another part of the summary."""
-        if self.spoken:
-            self.before.append(self.part)
-            self.pieces, self.flows, self.passed, self.around = [], False, 0, None
-        self.spoken = True
+        if self._raw and not self._announced:
+            return []
+        _, part = _RAW if self._raw else _SUMMARY
+        return [{"type": f"response.{part}.added", **self.at, "part": {**self.part, "text": ""}}]
 
     def rungs(self) -> list[Wire]:
         if not self.spoken:
             return []
-        return [
-            {"type": "response.reasoning_summary_text.done", **self.at, "text": self.text},
-            {"type": "response.reasoning_summary_part.done", **self.at, "part": self.part},
+        text, part = _RAW if self._raw else _SUMMARY
+        told = [
+            {"type": f"response.{text}.done", **self.at, "text": self.text},
+            {"type": f"response.{part}.done", **self.at, "part": self.part},
         ]
+        return told if self._announced or not self._raw else told[:1]
 
 
 class Call(Item):
@@ -219,13 +263,13 @@ class Call(Item):
         return "" if self.kind == "an object" else None
 
     @property
-    def _head(self) -> Wire:
+    def head(self) -> Wire:
         namespace = {"namespace": self.tool.namespace} if self.tool.namespace else {}
         return {"call_id": self.call_id, "name": self.tool.name, **namespace}
 
     def fields(self, status: str) -> Wire:
         arguments = "" if status == "in_progress" else self.text
-        return {"type": "function_call", "status": status, "arguments": arguments, **self._head}
+        return {"type": "function_call", "status": status, "arguments": arguments, **self.head}
 
     def rungs(self) -> list[Wire]:
         return [{"type": "response.function_call_arguments.done", **self.at, "arguments": self.text}]
@@ -248,7 +292,7 @@ class CustomCall(Call):
 
     def fields(self, status: str) -> Wire:
         text = "" if status == "in_progress" else self.text
-        return {"type": "custom_tool_call", "status": status, "input": text, **self._head}
+        return {"type": "custom_tool_call", "status": status, "input": text, **self.head}
 
     def rungs(self) -> list[Wire]:
         return [{"type": "response.custom_tool_call_input.done", **self.at, "input": self.text}]

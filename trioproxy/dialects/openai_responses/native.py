@@ -1,55 +1,97 @@
-"""Items as an upstream of the same dialect tells them itself, and whether that is still what the client is to hear."""
+"""An item as an upstream of the same dialect tells it, and what the client has been told of it so far.
 
-from collections import defaultdict, deque
+Whatever the client has been told, in whose words ever, is in the item's ladder. So a frame of the upstream's can leave
+as it came if it is the ladder's next rung, and says what that would say.
+"""
+
 from typing import Any
 
 from trioproxy.dialects.openai.offered import Offered, flat_name
 from trioproxy.dialects.openai_responses.events import Told
 from trioproxy.dialects.openai_responses.ladder import (
     ANNOTATION,
-    APART,
     Call,
     CustomCall,
     Item,
     Message,
+    Parted,
     Reasoning,
     Wire,
 )
-from trioproxy.dialects.peek import BAD_JSON, decode
+from trioproxy.dialects.openai_responses.told_items import arguments_of
 from trioproxy.items import Block, Text, Thinking, ToolUse
 
-__all__ = ["Native", "restored"]
+__all__ = ["ADDED", "DONE", "OPENING", "Native"]
 
+ADDED = "response.output_item.added"
+"""The first that is told of an item."""
+DONE = "response.output_item.done"
+"""The last that is told of an item: all of it once more."""
+OPENING = frozenset(
+    {
+        "response.content_part.added",
+        "response.reasoning_part.added",
+        "response.reasoning_summary_part.added",
+    }
+)
+"""The events that announce a part."""
 # What of an announced item is not known before its end.
 _LATER = frozenset({"status", "content", "summary", "encrypted_content", "arguments", "input"})
-# Events that tell the client once more what it has been told, in order: how many rungs of the end have passed with it.
+_NAMES = frozenset({"name", "namespace", "call_id"})  # … and what a stage may have changed of a call
+# Events that tell once more what has been told, in order: how many rungs of the end of a part have passed with it.
 _RUNGS = {
     "response.output_text.done": 1,
     "response.refusal.done": 1,
     "response.content_part.done": 2,
+    "response.reasoning_text.done": 1,
+    "response.reasoning.done": 1,
+    "response.reasoning_part.done": 2,
     "response.reasoning_summary_text.done": 1,
     "response.reasoning_summary_part.done": 2,
     "response.function_call_arguments.done": 1,
     "response.custom_tool_call_input.done": 1,
 }
-_NOTHING = ("", "{}")  # arguments that may stand in for what is to come, and are no event before the end of their item
+# What tells reasoning itself, and no summary of it.
+_RAW = ("response.reasoning_text.", "response.reasoning.", "response.reasoning_part.", "response.content_part.")
+_SILENT = ("", "{}")  # what may be said before it is known whether anything comes
 
 
 class Native:
-    """One item of the upstream's. `item` is what it would be in words of ours, None for what nobody here knows."""
+    """One item of the upstream's. `item` is its ladder, None for what nobody here knows."""
 
-    def __init__(self, announced: Any) -> None:
-        self.item = _item(announced) if isinstance(announced, dict) else None
-        self.place = -1
-        """Where it stands in the stream that the client gets."""
-        self.passes = True
-        """Whether its frames leave as they came."""
-        self.adopted = self.done = False
-        """Whether a block has begun that is this item, and whether the item has ended, for the client."""
-        self.hinted = False
-        """Whether more than its beginning has been told, of which nobody knew whether it was all."""
-        self._refuses = False  # whether the part that has begun is a refusal
-        self._source = ""  # the kind of events that its text comes in
+    def __init__(self, announced: Any, *, foreign: bool) -> None:
+        self.item = item_of(announced) if isinstance(announced, dict) else None
+        self.foreign: Wire | None = None
+        """The item as it was announced, if it is of a kind that no event here is about."""
+        if self.item is None and (foreign or isinstance(announced, dict)):
+            self.foreign = announced if isinstance(announced, dict) else {}
+        self.adopted = False
+        """Whether a block has begun that is this item."""
+        self.spoilt = False
+        """Whether what it would have said, before a block began, has been left out."""
+        self.ahead = ""
+        """What the client has been told of its text, and no event has told here."""
+        self._place = -1
+        self._done = False
+
+    @property
+    def place(self) -> int:
+        """Where it stands in the stream that the client gets; -1 as long as the client knows nothing of it."""
+        return self._place if self.item is None else self.item.place
+
+    @property
+    def call_id(self) -> str:
+        return self.item.call_id if isinstance(self.item, Call) else ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the client has been told its end."""
+        return self._done if self.item is None else self.item.done
+
+    @property
+    def nameless(self) -> bool:
+        """Whether nobody has heard what kind of item it is."""
+        return self.item is None and not self.foreign and self.place < 0
 
     @property
     def waits(self) -> bool:
@@ -57,7 +99,13 @@ class Native:
 
         Reasoning may be all that there is for minutes, and nobody takes it for a call if nothing comes of it.
         """
-        return not isinstance(self.item, Reasoning)
+        return not (self.adopted or self.foreign is not None or self.place >= 0 or isinstance(self.item, Reasoning))
+
+    def admit(self, place: int) -> None:
+        """The client hears of it."""
+        self._place = place
+        if self.item is not None:
+            self.item.place, self.item.begun = place, True
 
     def suits(self, block: Block) -> bool:
         """Whether it was announced as what `block` is."""
@@ -66,128 +114,149 @@ class Native:
                 return True
         return False
 
-    def lacks(self, block: Block) -> bool:
-        """Whether the client has been told that it begins, and `block` is what is to come."""
-        return self.place >= 0 and not self.adopted and self.suits(block)
-
-    def fits(self, block: Block) -> bool:
-        """Whether `block`, which no frame of its tells of, goes on from what has been announced, and no further."""
-        if not self.suits(block) or self.adopted or self.hinted:
-            return False
+    def announces(self, block: Block) -> bool:
+        """Whether what has been announced of it holds for `block`."""
         if isinstance(self.item, Call) and isinstance(block, ToolUse):
             tool = self.item.tool
             return (self.item.call_id, flat_name(tool.namespace, tool.name)) == (block.id, block.name)
-        return block in (Text(), Thinking())
+        return self.suits(block)
 
-    def adopt(self, item: Item | None, kind: str) -> Item | None:
-        """The item of a block that begins in an event of this `kind`; `item` where it was announced as nothing such."""
-        self._source = kind.rpartition(".")[0]
-        known = item or self.item
-        if self.adopted and isinstance(known, Message) and isinstance(self.item, Message):  # another part of the same
-            before, known = self.item, Message()
-            known.before, known.id, known.base = [*before.before, before.part], before.id, before.base
-        self.item, self.adopted = known, True
-        if known is not None:
-            known.place, known.begun = self.place, True
-        if isinstance(known, Message):
-            known.spoken = True
-            if self._refuses:
-                known.refuse()
-        return known
+    def adopt(self, item: Item) -> None:
+        """A block has begun that is this item, told as `item`."""
+        before, self.item, self.adopted = self.item, item, True
+        if before is not None and before is not item:
+            item.base, item.id = {key: value for key, value in before.base.items() if key not in _NAMES}, before.id
+            if before.begun:
+                self.admit(before.place)
 
-    def agrees(self, told: Told) -> bool:
-        """Whether a frame that tells a text whole says what the client was told: a stage may have left some out."""
-        text = next((each for each in (told.text, told.refusal, told.arguments, told.input) if each is not None), None)
-        if not self.adopted:
-            if text is None and isinstance(told.part, dict):
-                text = told.part.get("text")
-            if text is None and isinstance(told.item, dict) and told.type == "response.output_item.done":
-                text = _text_of(told.item.get("content"))
-            return not isinstance(text, str) or text.strip() in _NOTHING
-        if self.item is None or told.type != f"{self._source}.done" or not isinstance(text, str):
+    def listen(self, told: Told) -> None:
+        """Note of a frame that waits whether it says something: then, if no block begins, somebody has left that out.
+
+        Blank texts and empty arguments never are a block before their item ends.
+        """
+        text = _told(told)
+        if text is None and told.type == DONE and isinstance(told.item, dict):
+            text = "".join(_texts(told.item.get("content"))) or arguments_of(told.item.get("input"))
+            text = text or arguments_of(told.item.get("arguments"))
+        self.spoilt = self.spoilt or (text or "").strip() not in _SILENT
+
+    # ── frames that leave as they came ──────────────────────────────────────────────────────────────────────────────
+
+    def fits(self, told: Told) -> bool:
+        """Whether the client, after what it has been told so far, can be told this so."""
+        item, kind = self.item, told.type
+        if self.place < 0 or self.over:
+            return False
+        if item is None or kind in OPENING:
             return True
-        return self.item.text == text
+        if kind == DONE:
+            return isinstance(told.item, dict) and self._is_all(item, told.item)
+        if (rung := _RUNGS.get(kind)) is not None:
+            rungs = item.rungs()
+            return (
+                item.passed == rung - 1 < len(rungs)
+                and _same(str(rungs[rung - 1]["type"]), kind)
+                and _told(told) == item.text
+                and _cited(told.part) == (item.cited if isinstance(item, Message) and rung == 2 else [])
+            )
+        if kind == ANNOTATION:
+            return isinstance(item, Message) and item.spoken and not item.passed
+        if kind.endswith(".delta"):
+            return kind == item.delta and (item.spoken or isinstance(item, Call)) and not item.passed
+        return True
 
-    def note(self, told: Told) -> None:
-        """A frame has been passed on."""
+    def begin(self, told: Told) -> None:
+        """A piece of a text has come: the first tells whether it is of reasoning itself."""
+        if isinstance(self.item, Reasoning) and not self.item.spoken and str(told.type).startswith(_RAW):
+            self.item.bare(announced=False)
+
+    def turn(self, told: Told) -> None:
+        """A piece of a text is about to leave: it may be the first of another part, which nothing has announced."""
+        number = told.content_index if isinstance(told.content_index, int) else told.summary_index
+        item = self.item
+        if isinstance(item, Parted) and item.spoken and isinstance(number, int) and number > len(item.before):
+            item.proceed()
+
+    def note(self, told: Told, *, said: bool) -> None:
+        """A frame has left. `said`: an event has told what it says."""
         item, kind = self.item, str(told.type)
-        self.done = self.done or kind == "response.output_item.done"
+        if kind == DONE:
+            self._done = True
         if item is None:
             return
-        item.passed = max(item.passed, _RUNGS.get(kind, 0))
-        if isinstance(item, Reasoning) and kind == "response.reasoning_summary_part.added":
-            item.proceed()
-        if isinstance(item, Reasoning) and kind == item.delta and not self.adopted:
-            item.pieces.append(str(told.delta))  # blanks, which begin no block
-        if isinstance(item, Message) and kind == ANNOTATION:
+        id = told.item.get("id") if isinstance(told.item, dict) else told.item_id
+        if not item.id and isinstance(id, str):  # nothing has announced it
+            item.id = id
+        item.done = item.done or self._done
+        if isinstance(item, Call) and (kind in _RUNGS or kind.endswith(".delta")):
+            item.input = ""  # it has been told what it is made with
+        if isinstance(item, Reasoning) and not item.spoken and kind.startswith(_RAW):
+            item.bare(announced=kind in OPENING)
+        if kind in OPENING and isinstance(item, Parted):
+            if item.pieces or item.passed:
+                item.proceed()
+            item.spoken = True
+            if isinstance(item, Message) and isinstance(told.part, dict) and told.part.get("type") == "refusal":
+                item.refuse()
+        elif kind in _RUNGS:
+            item.passed, item.flows = _RUNGS[kind], False
+        elif kind == ANNOTATION and isinstance(item, Message):
             item.cited.append(told.annotation)
-        if kind == "response.content_part.added" and isinstance(told.part, dict):
-            self._refuses = told.part.get("type") == "refusal"
-            if isinstance(item, Message) and not self.adopted:
-                item.spoken = True
+        elif kind.endswith(".delta"):
+            item.spoken = True
+            if kind == item.delta and not said and isinstance(told.delta, str):
+                item.pieces.append(told.delta)
+                self.ahead += told.delta
+
+    def whereabouts(self, told: Told) -> Wire:
+        """The fields that say what a frame is about, as the client knows it."""
+        at: Wire = {"output_index": self.place}
+        if self.item is None:
+            return at
+        if isinstance(told.item, dict):
+            return at | {"item": {**told.item, "id": self.item.id}}
+        if told.type == ANNOTATION and isinstance(self.item, Message):
+            at["annotation_index"] = len(self.item.cited) - 1
+        return at | self.item.at
+
+    def _is_all(self, item: Item, wire: Wire) -> bool:
+        if item.fields("completed")["type"] != wire.get("type"):
+            return False
+        if isinstance(item, Call):
+            named = all(wire.get(key) == value for key, value in item.head.items())
+            return named and arguments_of(wire.get("input" if "input" in wire else "arguments")) == item.text
+        if isinstance(item, Parted):
+            listed = wire.get("content" if "content" in item.fields("completed") else "summary")
+            ours = [(_texts([part]), _cited(part)) for part in item.parts]
+            return ours == [(_texts([part]), _cited(part)) for part in (listed if isinstance(listed, list) else ())]
+        return True
 
 
-def restored(native: list[Any], ours: list[Wire]) -> list[Any]:
-    """Our items, but for those that say the same as one of the upstream's: that, and in its place what only it can say.
-
-    So an item that no stage has touched keeps its id and what else it has, and calls of hosted tools stay where they
-    were, as OpenAI wants them back.
-    """
-    output, saying = list[Any](), [_says(item) for item in ours]
-    kept, start = set(saying), 0  # where the upstream's items begin that are behind all those met so far
-    theirs = [(each, _says(each)) for each in native if isinstance(each, dict)]
-    same, changed = defaultdict[Any, deque[int]](deque), defaultdict[Any, deque[int]](deque)
-    for place, (each, says) in enumerate(theirs):
-        (same[says] if says in kept else changed[str(each.get("type"))]).append(place)
-    for item, says in zip(ours, saying, strict=True):
-        found = _from(same[says], start) if says is not None else None
-        at = found if found is not None else _from(changed[item["type"]], start)
-        if at is not None:
-            output += [each for each, said in theirs[start:at] if said is None]
-            start = at + 1
-        output.append(item if found is None else theirs[found][0])
-    return output + [each for each, said in theirs[start:] if said is None]
+def _same(ours: str, theirs: str) -> bool:
+    """Whether two events tell the same: those of reasoning itself have more names than one."""
+    return ours == theirs or (theirs.startswith(_RAW) and ours.startswith(_RAW))
 
 
-def _from(places: deque[int], start: int) -> int | None:
-    """The first of `places` from `start` on; those before it are never asked for again."""
-    while places and places[0] < start:
-        places.popleft()
-    return places[0] if places else None
+def _told(told: Told) -> str | None:
+    """The text that an event tells: a piece of it, or all; None if it tells none."""
+    said = (told.text, told.refusal, told.arguments, told.input, told.delta)
+    text = next((each for each in said if each is not None), None)
+    if text is None and isinstance(told.part, dict):
+        return _texts([told.part])[0]
+    return None if text is None else arguments_of(text)
 
 
-def _says(item: Wire) -> tuple[Any, ...] | None:
-    """What an item says in the one vocabulary; None if it says nothing there."""
-    match item.get("type"):
-        case "message":
-            text = _text_of(item.get("content"))
-            return ("message", text) if text else None
-        case "reasoning":
-            parts = item.get("summary") or item.get("content")
-            parts = [each for each in parts if isinstance(each, dict)] if isinstance(parts, list) else []
-            text = APART.join(str(each.get("text")) for each in parts)
-            secret = item.get("encrypted_content")
-            # Whether there is one: the same is encrypted to another text each time it is told.
-            return ("reasoning", text, bool(secret)) if text or secret else None
-        case "function_call" | "custom_tool_call":
-            namespace = item.get("namespace")
-            name = flat_name(namespace if isinstance(namespace, str) else None, str(item.get("name")))
-            return "call", str(item.get("call_id")), name, _input_of(item)
-    return None
+def _texts(parts: Any) -> list[str]:
+    listed = parts if isinstance(parts, list) else []
+    return [str(each.get("text") or each.get("refusal") or "") if isinstance(each, dict) else "" for each in listed]
 
 
-def _input_of(item: Wire) -> str:
-    """What a call is made with: the text of a tool that takes one stands in arguments where nobody offered the tool."""
-    text = str(item.get("arguments") or item.get("input") or "")
-    try:
-        value, _ = decode(text.encode(errors="surrogatepass"))
-    except BAD_JSON:
-        return text
-    told = value.get("input") if isinstance(value, dict) and len(value) == 1 else None
-    return told if isinstance(told, str) and "arguments" in item else text
+def _cited(part: Any) -> Any:
+    return (part.get("annotations") or []) if isinstance(part, dict) else []
 
 
-def _item(announced: Wire) -> Item | None:
+def item_of(announced: Wire) -> Item | None:
+    """The ladder of an item of which no more is known than this."""
     item: Item
     match announced.get("type"):
         case "message":
@@ -203,8 +272,3 @@ def _item(announced: Wire) -> Item | None:
     item.id = str(announced.get("id") or "")
     item.base = {key: value for key, value in announced.items() if key not in _LATER}
     return item
-
-
-def _text_of(content: Any) -> str:
-    parts = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
-    return "".join(str(each.get("text") or each.get("refusal") or "") for each in parts)

@@ -9,18 +9,15 @@ from typing import Any
 
 import msgspec
 
-from trioproxy.dialects.names import made_id
 from trioproxy.dialects.openai.facts import Facts
-from trioproxy.dialects.openai.offered import Offered, flat_name, offered
 from trioproxy.dialects.openai_responses.ladder import (
     Call,
-    CustomCall,
     Item,
     Message,
     Reasoning,
-    SearchCall,
     Wire,
 )
+from trioproxy.dialects.openai_responses.making import Making
 from trioproxy.dialects.openai_responses.sealing import sealed
 from trioproxy.dialects.style import Style
 from trioproxy.items import (
@@ -32,7 +29,6 @@ from trioproxy.items import (
     MessageDelta,
     MessageStart,
     MessageStop,
-    OtherBlock,
     OtherDelta,
     RedactedThinking,
     SignatureDelta,
@@ -72,18 +68,16 @@ class Output:
     def __init__(self, exchange: Exchange, style: Style, *, same: bool) -> None:
         self._id, self._limit = exchange.id, exchange.event_limit
         self._ledger = Ledger() if same else exchange.ledger  # within a dialect nothing is lost
-        source = exchange.request.source if exchange.request else None
-        wire = source.wire if source is not None and source.dialect == "openai-responses" else {}
-        self._offered = offered(wire)
-        self._announced: dict[str, Offered] = {}  # by the id of a call
         self._exchange, self._same = exchange, same
-        self._shown = same or (style.reasoning != "drop" and _asks_for_summary(wire))
+        self.making = Making(exchange, style, self._ledger, same=same)
         self._untold = "this client is told no reasoning" if style.reasoning == "drop" and not same else ""
         self.facts = Facts("openai-responses", self._ledger)
         self.open: dict[int, Item | None] = {}
         """By the index of their block; None for one that is left out."""
         self.items: dict[int, msgspec.Raw] = {}
         """Those that have ended, by their place."""
+        self.known: dict[int, Item] = {}
+        """By the index of a block that is about to begin: the item that it is, where that is known."""
         self.next = 0
         """The place of the next item."""
         self.incomplete = ""
@@ -91,13 +85,15 @@ class Output:
         self._reason = ""  # … why this message is
         self._due: list[Message] = []  # over, but whether they are whole is known only with what follows
         self._cut: list[Call] = []  # with arguments that are no object: made only if nobody wants them made
-        self._answer = ""
-        self._calls = 0
-        self._call_ids: set[str] = set()
         self._size = 0
         self.over = False
         """Whether the message has stopped."""
         self._failed = False
+
+    @property
+    def cut(self) -> bool:
+        """Whether the message has been said to end before its time."""
+        return bool(self._reason)
 
     @property
     def told(self) -> list[msgspec.Raw]:
@@ -143,13 +139,13 @@ class Output:
         return item
 
     def follow(self, event: Event) -> None:
-        """Take what the client has been told already, in the upstream's words, of an item that is open and `native`."""
+        """Take what the client has been told already, in the upstream's words."""
         match event:
-            case TextDelta(index=index, text=text) if isinstance(item := self.open[index], Message):
+            case TextDelta(index=index, text=text) if isinstance(item := self.open.get(index), Message):
                 self._piece(item, text)
-            case ThinkingDelta(index=index, thinking=text) if isinstance(item := self.open[index], Reasoning):
+            case ThinkingDelta(index=index, thinking=text) if isinstance(item := self.open.get(index), Reasoning):
                 self._piece(item, item.within(text))
-            case ToolInputDelta(index=index, partial_json=text) if isinstance(item := self.open[index], Call):
+            case ToolInputDelta(index=index, partial_json=text) if isinstance(item := self.open.get(index), Call):
                 self._piece(item, item.take(text))
             case SignatureDelta():
                 self._sign(event)
@@ -164,56 +160,25 @@ class Output:
 
     def item_of(self, block: Block) -> Item | None:
         """An item for a block, which has not begun; None if there is none such here."""
-        self._size += _WEIGHT
-        match block:
-            case Text():
-                return Message()
-            case Thinking() | RedactedThinking():
-                return Reasoning(shown=self._shown)
-            case ToolUse():
-                tool = self._tool_of(block)
-                # No arguments are an empty object (hazard H148); those of a programmatic call stand in its start.
-                silent = block.input if block.input.startswith("{") else "{}"
-                kind = SearchCall if tool.searches else CustomCall if tool.custom else Call
-                return kind(self._call_id(block), tool, silent)
-            case OtherBlock():
-                # Never as a call that the client would run (hazard H099).
-                self._ledger.note(f"content[].{block.kind or 'block'}", "openai-responses has no such block")
-        return None
+        self._size += _WEIGHT + (len(block.id) + len(block.name) if isinstance(block, ToolUse) else 0)
+        return self.making.item_of(block)
 
     def announce(self, item: Any) -> None:
-        """An upstream of the same dialect tells of a call: which tool that is, a request that was not read cannot say.
-
-        `Any`: an item as it came.
-        """
+        """An upstream of the same dialect tells of an item: see `making`."""
         self._size += _WEIGHT
-        if isinstance(item, dict) and item.get("type") in ("function_call", "custom_tool_call"):
-            namespace, custom = item.get("namespace"), item["type"] == "custom_tool_call"
-            tool = Offered(str(item.get("name")), namespace if isinstance(namespace, str) else None, custom)
-            self._announced[str(item.get("call_id"))] = tool
-
-    def _tool_of(self, block: ToolUse) -> Offered:
-        known = self._announced.get(block.id)
-        if known is not None and block.name == flat_name(known.namespace, known.name):
-            return known
-        return self._offered.get(block.name) or Offered(block.name, None, known is not None and known.custom)
-
-    def _call_id(self, block: ToolUse) -> str:
-        number, self._calls = self._calls, self._calls + 1
-        id = block.id
-        if not id or id in self._call_ids:  # clients tell calls apart by nothing else
-            id = made_id(self._answer, number, block.name)
-        self._call_ids.add(id)
-        return id
+        self.making.announce(item)
 
     def _begin(self, item: Item) -> list[Wire]:
         item.place, item.begun = self.next, True
-        item.id = f"{item.prefix}_{self._id}_{item.place}"
+        item.id = item.id or f"{item.prefix}_{self._id}_{item.place}"
         self.next += 1
         return item.begin()
 
     def finish(self, item: Item, status: str = "completed") -> list[Wire]:
         """The end of an item that has begun."""
+        item.done = True
+        if isinstance(item, Reasoning) and not item.sealed:
+            item.sealed = sealed(item, self._exchange, same=self._same)
         raw = msgspec.Raw(msgspec.json.encode(item.wire(status)))
         told = item.end(raw)
         self.record(item.place, raw, item)
@@ -231,7 +196,7 @@ class Output:
 
     def _start(self, event: MessageStart) -> Told:
         yield from self._rest("")
-        self._answer, self.over = self._answer or event.id, False
+        self.making.answer, self.over = self.making.answer or event.id, False
         self.facts.add(event.usage, event.extra)
         # Programmatic tool calling begins messages with blocks: each is told whole.
         for index, block in enumerate(event.content):
@@ -246,9 +211,9 @@ class Output:
         if isinstance(block, ToolUse) and not block.name:
             yield Error("upstream", "the upstream called a tool without saying which", 502)
             return
-        item = self.open[event.index] = self.item_of(block)
+        item = self.open[event.index] = self.known.pop(event.index, None) or self.item_of(block)
         match block:
-            case ToolUse() if item is not None:
+            case ToolUse() if item is not None and not item.begun:
                 yield from self._begin(item)
             case Text(text=text) if text:
                 yield from self._say(event.index, text)
@@ -261,8 +226,7 @@ class Output:
     def _say(self, index: int, text: str) -> Told:
         item = yield from self._taking(index, Message, Text())
         if isinstance(item, Message) and text:
-            if not item.begun:
-                yield from self._begin(item)
+            yield from self._ready(item)
             yield self._piece(item, text)
 
     def _think(self, index: int, text: str) -> Told:
@@ -277,12 +241,22 @@ class Output:
             if not (blank or item.begun):
                 yield from self._begin(item)
             return
-        if not item.begun:
-            yield from self._begin(item)
         if not item.spoken:
             text, item.pieces = item.text + text, []
-            yield item.speak()
+        yield from self._ready(item)
         yield self._piece(item, item.within(text))
+
+    def _ready(self, item: Item) -> Told:
+        """What has to be told before a piece of the item's text can be."""
+        if not item.begun:
+            yield from self._begin(item)
+        if item.passed:
+            yield from item.rest()
+            if not item.proceed():
+                yield Error("internal", "a stage has changed what a tool is called with after it was told whole", 500)
+                return
+        if not item.spoken:
+            yield from item.speak()
 
     def _piece(self, item: Item, text: str) -> Wire:
         self._keep(item, text)
@@ -292,7 +266,8 @@ class Output:
     def _taking(self, index: int, kind: type[Item], empty: Block) -> "Generator[Wire | Error, None, Item | None]":
         """The item that takes a delta: where none of its kind is open, one of its own begins (hazards H001, H009)."""
         item = self.open.get(index)
-        if not isinstance(item, kind) and not (index in self.open and item is None):
+        left_out = item is None and index in self.open
+        if not left_out and (not isinstance(item, kind) or item.done):
             yield from self._block(BlockStart(index, empty))
             item = self.open[index]
         return item
@@ -306,15 +281,16 @@ class Output:
 
     def _input(self, event: ToolInputDelta) -> Told:
         item = self.open.get(event.index)
-        if isinstance(item, Call):
+        if isinstance(item, Call) and not item.done:
             if event.partial_json:
                 yield from self._arguments(item, event.partial_json)
         elif not (event.index in self.open and item is None):
             yield Error("upstream", "the upstream sent arguments of a tool call that had not begun or was over", 502)
 
-    def _arguments(self, item: Call, text: str) -> Iterator[Wire]:
+    def _arguments(self, item: Call, text: str) -> Told:
         self._size += 0 if type(item) is Call else len(text)  # the others keep the JSON besides
         if told := item.take(text):
+            yield from self._ready(item)
             yield self._piece(item, told)
 
     def _other(self, event: OtherDelta) -> Told:
@@ -326,8 +302,7 @@ class Output:
         item = self.open.get(event.index)
         if not isinstance(item, Message):
             return  # only text is cited
-        if not item.begun:
-            yield from self._begin(item)
+        yield from self._ready(item)
         title = citation.get("title")
         title = title if isinstance(title, str) else ""
         self._size += _WEIGHT + len(url) + len(title)
@@ -338,6 +313,8 @@ class Output:
     def _stop(self, event: BlockStop) -> Told:
         item = self.open.pop(event.index, None)
         match item:
+            case Item(done=True):
+                pass
             case Message(begun=True):
                 yield from self.settle()
                 self._due.append(item)
@@ -355,14 +332,16 @@ class Output:
                     self._cut.append(item)
                     return
                 if rest:
+                    yield from self._ready(item)
                     yield self._piece(item, rest)
                 yield from self.finish(item)
 
-    def settle(self, status: str = "completed") -> Iterator[Wire]:
-        """What was said last is whole, as something else follows it; or cut."""
+    def settle(self, status: str = "completed", besides: Item | None = None) -> Iterator[Wire]:
+        """What was said last is whole, as something else follows it than more of `besides`; or cut."""
         due, self._due = self._due, []
         for message in due:
-            yield from self.finish(message, status)
+            if not (message.done or message is besides):
+                yield from self.finish(message, status)
 
     def _conclude(self, event: MessageDelta) -> Told:
         self.facts.add(event.usage, event.extra)
@@ -406,8 +385,3 @@ _TELL: dict[type[Event], Callable[[Output, Any], Told]] = {
     MessageDelta: Output._conclude,
     MessageStop: Output._close,
 }
-
-
-def _asks_for_summary(wire: Wire) -> bool:
-    reasoning = wire.get("reasoning")
-    return isinstance(reasoning, dict) and any(map(reasoning.get, ("summary", "generate_summary")))

@@ -1,22 +1,24 @@
-"""An upstream's own frames on their way to a client of the same dialect: as they came, as far as they still hold.
+"""An upstream's own frames on their way to a client of the same dialect.
 
-A text is told many times: in deltas, whole, in its part, in its item, in the response. So where a stage has changed a
-piece of an item, or left one out, the item is told in words of ours from there on, and so is the response at the end.
-The frames of all the others stay, but for their numbers.
+As long as every event comes that its reader has made, in order, nobody has touched anything, and every frame leaves as
+it came, however odd: upstreams contradict themselves, and clients know theirs.
+
+From the first event on that a stage has added, changed or left out, a frame leaves only if it says what is to be said:
+a text is told many times, in deltas, whole, in its part, in its item, in the response. What is missing then is told in
+words of ours. Frames are numbered anew, and say what the client knows their item by.
 """
 
-from collections.abc import Generator, Hashable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterator
 
 import msgspec
 
-from trioproxy.dialects.openai.frames import is_plain
-from trioproxy.dialects.openai_responses.events import NULL, Told, read_event
-from trioproxy.dialects.openai_responses.ladder import ANNOTATION, Call, Item, Message
-from trioproxy.dialects.openai_responses.native import Native
+from trioproxy.dialects.openai_responses.announced import Announced
+from trioproxy.dialects.openai_responses.events import Told, read_answer, read_event
+from trioproxy.dialects.openai_responses.ladder import ANNOTATION, Call, Item, Message, Parted
+from trioproxy.dialects.openai_responses.leaving import Leaving
+from trioproxy.dialects.openai_responses.native import ADDED, DONE, OPENING, Native
 from trioproxy.dialects.openai_responses.output import TEXTS
 from trioproxy.dialects.openai_responses.telling import Telling
-from trioproxy.dialects.peek import BAD_JSON, with_fields, with_model
 from trioproxy.items import (
     BlockStart,
     BlockStop,
@@ -26,36 +28,33 @@ from trioproxy.items import (
     MessageStart,
     MessageStop,
     Ping,
+    SignatureDelta,
     ThinkingDelta,
     Unknown,
+    replace,
 )
 
 __all__ = ["Passing"]
 
 Sent = Iterator[Frame | Error]
 
-_PIECES = tuple(TEXTS)
 _HELD = 64  # frames that are held before they leave come what may
 _HELD_BYTES = 4 * 1024 * 1024  # … and bytes of them
+# Events that say that a text is over, which wait for the next: a stage may add to it just before its block ends.
+_OVER = frozenset({"response.output_text.done", "response.refusal.done"})
 _WAITING = frozenset({"response.in_progress", "response.queued"})
-
-
-class _Numbered(msgspec.Struct):
-    sequence_number: int = -1
+_TAKEN_BACK = "a stage has changed or left out a call of a tool that the client had been told of"
 
 
 class Passing:
     """Of one answer. `telling` tells what has to be told in words of ours, and has what is known of the answer."""
 
     def __init__(self, telling: Telling) -> None:
-        self._telling, self._output = telling, telling.output
-        self._renamed = telling.response.renamed
-        self._changed = False  # something was told in words of ours: frames get new numbers
-        self._passed = 0  # how many frames with data have left
-        self._last: Frame | None = None
-        self._items: dict[Hashable, Native] = {}
-        self._next: Hashable = None  # the item that was announced last, if no block of it has begun
-        self._held: list[tuple[Frame, Told]] = []  # … and its first frames, where these have to wait for that
+        self._telling, self._output, self._leaving = telling, telling.output, Leaving(telling)
+        self._items = Announced(telling.output)
+        self._number = -1  # of the last event that came
+        # The first frames of items, until a block of them begins, and the last of texts, until one ends.
+        self._held: list[tuple[Native, Frame, Told]] = []
         self._source: Frame | None = None  # the frame that these events were read from
         self._gathered: list[Event] = []
 
@@ -63,23 +62,33 @@ class Passing:
     def over(self) -> bool:
         return self._telling.done
 
+    @property
+    def _touched(self) -> bool:
+        return self._leaving.touched
+
     def usual(self, event: Event, frame: Frame) -> bool:
         """Whether `frame` says no more than one more piece of a text, and leaves as it is. Most of a stream does."""
         field = TEXTS.get(type(event))
-        if field is None or event.parts != 1 or self._changed or self._source or self._held:
+        if field is None or event.parts != 1 or event.number != self._number + 1 or self._source or self._held:
             return False
-        if len(frame.raw) - len(frame.data) != _around(frame) or not self._output.plain(event, getattr(event, field)):
+        if not self._leaving.plain(frame) or self._output.plain(event, getattr(event, field)) is None:
             return False
-        self._passed, self._last = self._passed + 1, frame
+        self._number = event.number
+        self._leaving.left(frame)
         return True
 
     def feed(self, event: Event, frame: Frame) -> Sent:
         """An event that still knows its frame, which leaves once all of its events have come."""
+        late = event.number <= self._number
+        if not self._follows(event):
+            yield from self._give_up()
+            self._leaving.touch()
+        if late:  # it was held back, or is here again
+            yield from self.own(event)
+            return
+        self._number = event.number
         if frame is not self._source:
             yield from self._give_up()
-            if event.parts == 1:
-                yield from self._pass([event], frame)
-                return
         self._source = frame
         self._gathered.append(event)
         if len(self._gathered) == event.parts:
@@ -87,38 +96,40 @@ class Passing:
             yield from self._pass(events, frame)
 
     def own(self, event: Event) -> Sent:
-        """An event that a stage has made or changed, or that has no frame of its own."""
+        """An event that a stage has made or changed, or whose frame cannot leave."""
         if not isinstance(event, Ping | Unknown):
             yield from self._give_up()
-            self._change()
-            if isinstance(event, BlockStart) and (yield from self._replaces(event)):
-                return
-            item = self._item_of(event)
-            if item is None and isinstance(event, _PIECES) and self._next is not None:
-                self._disown(self._next)  # how it begins has been left out
-            elif item is not None and item.native:
-                self._disown(next(key for key, native in self._items.items() if native.item is item))
-            if isinstance(event, MessageStart | MessageStop) and event.frame is not None:
+            self._leaving.touch()
+            if isinstance(event, BlockStart):
+                yield from self._recognize(event)
+            elif isinstance(event, MessageStart | MessageStop) and event.frame is not None:
                 self._telling.response.read_own(msgspec.Raw(event.frame.data))  # a whole body is a response
         yield from self._tell(event)
 
     def close(self) -> Sent:
         yield from self._give_up()
 
+    def _follows(self, event: Event) -> bool:
+        """Whether no event is missing before this one. Whole messages may be, and nobody has touched the next."""
+        if event.number == self._number + 1:
+            return True
+        if self._telling.begun or event.number <= self._number:
+            return False
+        told = isinstance(event, Unknown) and event.name.startswith("response.")
+        return isinstance(event, MessageStart | Unknown) and not told
+
     def _give_up(self) -> Sent:
         """Of what was read from a frame some has not come: a stage has changed it, or left it out."""
         events, frame, self._gathered, self._source = self._gathered, self._source, [], None
         if frame is None:
             return
-        self._change()
+        self._leaving.touch()
         told = read_event(frame.data) or Told()
-        native = self._items.get(_key(told))
+        native = self._items.about(events[0], told)
         for event in events:
-            item = self._item_of(event)
-            if isinstance(event, BlockStart) and native and native.passes and native.fits(event.block):
-                yield from self._adopt(event, _key(told), told)  # as it was announced
-            elif isinstance(event, BlockStop) and item and item.native and not (native and native.item is item):
-                self._output.follow(event)  # what it ends has been told, and not by this frame
+            item = self._open(event)
+            if isinstance(event, BlockStop) and native and self._items.owns(item) and item is not native.item:
+                self._output.follow(event)  # another item's, whose end may still be told
             elif isinstance(event, MessageStart | MessageStop):
                 self._begins(event, told)
                 yield from self._tell(event)
@@ -131,261 +142,241 @@ class Passing:
         told = read_event(frame.data) if frame.data else None
         if self._telling.done or self._telling.failed:
             if not frame.data or frame.data.strip() == b"[DONE]":  # all else there is a ghost (hazard H024)
-                yield from self._as_it_is(frame, None)
-            return
-        if self._output.full:
-            self._change()
+                yield from self._leaving.frame(frame, None)
+        elif self._output.full:
+            self._leaving.touch()
             yield self._telling.failing(self._output.too_large())
-            return
-        if _key(told) is not None and not (self._telling.begun or isinstance(events[0], MessageStart)):
-            self._change()  # how it begins has been left out
-            yield from self._telling.start()
-        if told is None:
+        elif told is None or any(isinstance(event, Error) for event in events):
             yield from self._release()
-            yield from self._as_it_is(frame, None)
-        elif any(isinstance(event, Error) for event in events):
-            yield from self._release()
-            self._telling.failed = True
-            yield from self._as_it_is(frame, told)
+            self._telling.failed = told is not None or any(isinstance(event, Error) for event in events)
+            yield from self._leaving.frame(frame, told)
         elif isinstance(events[-1], MessageStop):
             yield from self._end(events, frame, told)
-        elif told.type == ANNOTATION and self._cites(told):
-            yield from self._cite(told)
-        elif isinstance(events[0], Unknown):
-            yield from self._say_nothing(events[0], frame, told)
+        elif (native := self._items.about(events[0], told)) is not None:
+            yield from self._about(native, events, frame, told)
         else:
-            yield from self._blocks(events, frame, told)
+            yield from self._apart(events[0], frame, told)
 
-    def _say_nothing(self, event: Unknown, frame: Frame, told: Told) -> Sent:
-        """A frame that says nothing of its own, or nothing that anybody here knows."""
-        key = _key(told)
-        if event.data or key is None:
-            if key is not None and key not in self._items:
-                yield from self._another()
-                self._admit(self._known(key, None), told)
-            yield from self._release()
-            waits = told.type in _WAITING
-            if not waits or (self._telling.begun and not self._telling.proceeding):  # once, behind the beginning
-                self._telling.proceeding = told.type == "response.in_progress"
-                yield from self._as_it_is(frame, told)
-            return
-        if key not in self._items:
-            yield from self._another()
-            self._next = key
-            self._output.weigh(len(frame.data))  # what is announced of an item is known until the end
-        native = self._known(key, told.item)
-        left_out = _is_end(told) and native.item is not None and native.item in self._output.open.values()
-        if left_out or not native.agrees(told):
-            self._disown(key)
-        if not native.passes:
-            return
-        if native.place < 0 and native.waits and key == self._next:
-            self._held.append((frame, told))
-            native.hinted = native.hinted or not str(told.type).endswith(".added")
-            full = len(self._held) > _HELD or sum(len(each.data) for each, _ in self._held) > _HELD_BYTES
-            if full or _is_end(told):  # nothing will ever come of it
-                yield from self._release()
-            return
+    def _apart(self, event: Event, frame: Frame, told: Told) -> Sent:
+        """A frame that is about no item: how a stream begins, that it goes on, and what nobody here knows."""
         yield from self._release()
-        self._admit(native, told)
-        yield from self._as_it_is(frame, told)
-
-    def _blocks(self, events: list[Event], frame: Frame, told: Told) -> Sent:
-        key = _key(told)
-        for event in events:
-            native, item = self._items.get(key), self._item_of(event)
-            if isinstance(event, MessageStart):
-                self._telling.begun = True
-                self._begins(event, told)
-            elif isinstance(event, BlockStart) and (native is None or native.passes or native.lacks(event.block)):
-                yield from self._adopt(event, ("block", event.index) if key is None else key, told)
-            elif item is None or not item.native:
-                if item is None and key is not None:
-                    self._disown(key)  # how it begins has been left out
-                self._change()
+        if isinstance(event, MessageStart):
+            if self._touched and self._telling.begun:
                 yield from self._tell(event)
-            elif not isinstance(event, _PIECES) and native and native.item is item and not native.agrees(told):
-                yield from self.own(event)
-            elif isinstance(event, ThinkingDelta) and isinstance(told.delta, str):
-                self._output.follow(ThinkingDelta(event.index, told.delta))  # without blanks that had to wait for it
-            else:
-                self._output.follow(event)
-        native = self._items.get(key)
-        if native is None or native.passes:
-            yield from self._release()
-            yield from self._as_it_is(frame, told)
+                return
+            self._telling.begun = True
+            self._begins(event, told)
+        if self._touched and told.type in _WAITING and (not self._telling.begun or self._telling.proceeding):
+            return  # once, behind the beginning
+        self._telling.proceeding = self._telling.proceeding or told.type == "response.in_progress"
+        yield from self._leaving.frame(frame, told)
 
     def _end(self, events: list[Event], frame: Frame, told: Told) -> Sent:
         """The event that ends the stream repeats all that was told: it stays only if nobody has touched that."""
-        if self._held:
-            self._disown(self._next)
-        stopped = {event.index for event in events if isinstance(event, BlockStop)}
-        open = any(item is not None and index not in stopped for index, item in self._output.open.items())
-        if self._telling.begun and not (self._changed or open or any(self._unended())):
-            self._telling.done = True
-            yield from self._as_it_is(frame, told)
+        if not self._touched:
+            yield from self._release()
+            self._telling.begun = self._telling.done = True
+            yield from self._leaving.frame(frame, told)
             return
-        self._change()
         self._begins(events[-1], told)
         for event in events:
+            if isinstance(event, BlockStart):
+                yield from self._recognize(event)
             yield from self._tell(event)
         if not self._telling.failed:
             yield from self._telling.end()
 
+    def _about(self, native: Native, events: list[Event], frame: Frame, told: Told) -> Sent:
+        """A frame about an item: it leaves, waits or is left out; what it says is noted, or told in words of ours."""
+        if self._touched:
+            if not self._telling.begun:
+                yield from self._telling.start()  # how it begins has been left out
+            elif not (self._telling.proceeding or self._output.next):
+                yield from self._telling.proceed()
+            if native.adopted:
+                yield from self._release(native)
+        texts = said = False
+        for event in events:
+            if type(event) in TEXTS:
+                texts, said = True, (yield from self._text(event, native, told)) or said
+            else:
+                yield from self._block(event, native, told)
+        if native.waits:
+            yield from self._hold(native, frame, told)
+        elif told.type in _OVER and isinstance(events[0], Unknown) and not self._held:
+            self._held.append((native, frame, told))
+        elif not self._touched:
+            yield from self._release()
+            yield from self._leave(native, frame, told, said=said)
+        elif said or not (texts and str(told.type).endswith(".delta")):
+            yield from self._next(native, frame, told, said=said)
+
+    def _text(self, event: Event, native: Native, told: Told) -> Generator[Frame | Error, None, bool]:
+        """A piece of a text: whether the frame tells just that, and may leave."""
+        native.begin(told)
+        field, theirs = TEXTS[type(event)], self._open(event) is native.item
+        text, ahead, native.ahead = getattr(event, field), native.ahead, ""
+        known = bool(ahead) and theirs and text.startswith(ahead)
+        text = text.removeprefix(ahead) if known else text
+        if self._touched and not (theirs and str(told.type).endswith(".delta") and native.fits(told)):
+            if text or not known:
+                yield from self._tell(replace(event, **{field: text}))
+            return False
+        if isinstance(event, ThinkingDelta) and isinstance(told.delta, str):
+            text = told.delta  # without what had to wait for it, or sets it apart
+        if not self._touched:
+            native.turn(told)
+        if text:
+            self._output.follow(replace(event, **{field: text}))
+        return True
+
+    def _block(self, event: Event, native: Native, told: Told) -> Sent:
+        """What else an event says that was read from a frame about `native`."""
+        if isinstance(event, MessageStart):
+            self._telling.begun = True
+            self._begins(event, told)
+        elif isinstance(event, BlockStart):
+            yield from self._adopt(event, native)
+        elif isinstance(event, BlockStop | SignatureDelta) and (not self._touched or self._ends(event, native, told)):
+            self._output.follow(event)
+        elif self._touched and not isinstance(event, Unknown) and told.type != ANNOTATION:
+            yield from self._tell(event)
+
+    def _ends(self, event: Event, native: Native, told: Told) -> bool:
+        """Whether the upstream still says itself how the item of a block ends, in this frame or another."""
+        item = self._open(event)
+        told_here = isinstance(item, Call) and item is native.item
+        return self._items.owns(item) and (native.fits(told) if told_here else True)
+
     # ── items ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _item_of(self, event: Event) -> Item | None:
+    def _open(self, event: Event) -> Item | None:
         return self._output.open.get(getattr(event, "index", -1))
 
-    def _known(self, key: Hashable, announced: Any) -> Native:
-        if key not in self._items:
-            self._output.announce(announced)
-            self._items[key] = Native(announced)
-        return self._items[key]
-
-    def _another(self) -> Sent:
-        """Another item begins, and the one before has ended."""
-        if self._held and self._items[self._next].hinted:
-            self._disown(self._next)  # in a frame that was left out
-        yield from self._release()
-        for wire in self._output.settle():
-            yield self._telling.frame(wire)
-
-    def _replaces(self, event: BlockStart) -> Generator[Frame | Error, None, bool]:
-        """A block of a stage's comes where one was announced: whether it is the same, and the announcement holds."""
-        key, native = self._next, self._items.get(self._next)
-        if native is None or not native.passes:
-            return False
-        fits = native.fits(event.block)
-        if fits:
-            yield from self._adopt(event, key, Told())
-        self._disown(key)
-        return fits
-
-    def _adopt(self, event: BlockStart, key: Hashable, told: Told) -> Sent:
+    def _adopt(self, event: BlockStart, native: Native) -> Sent:
         """A block begins that is an item of the upstream's."""
-        native = self._known(key, None)
-        yield from self._release()
-        self._admit(native, told)
-        self._next = None
-        item = None if native.suits(event.block) else self._output.item_of(event.block)
-        self._output.open[event.index] = item = native.adopt(item, str(told.type))
-        if item is not None:
-            item.native = native.passes
+        for wire in self._output.settle(besides=native.item):
+            yield self._telling.frame(wire)
+        item = native.item
+        if item is not None and native.adopted and not native.over and isinstance(item, Message):
+            yield from self._start(event, item)  # another part of it
+            return
+        suits = native.suits(event.block)
+        if native.adopted or (self._touched and native.place >= 0 and not suits):
+            if self._touched:
+                yield from self._tell(event)
+            return
+        item = item if suits else self._output.item_of(event.block)
+        if item is None:
+            return
+        self._items.begin(native, item)
+        yield from self._release(native)
+        yield from self._start(event, item)
 
-    def _admit(self, native: Native, told: Told) -> None:
-        """The client hears of an item in the upstream's words: it has a place from now on."""
-        if native.place < 0:
-            place = told.output_index
-            native.place = self._output.next if self._changed or not isinstance(place, int) else place
-            self._output.next = max(self._output.next, native.place + 1)
-            if native.item is not None:
-                native.item.place = native.place
+    def _start(self, event: BlockStart, item: Item) -> Sent:
+        if self._touched:
+            self._output.known[event.index] = item
+            yield from self._tell(event)
+        else:
+            self._output.open[event.index] = item
 
-    def _disown(self, key: Hashable) -> None:
-        """No more of its frames pass."""
-        self._change()
-        native = self._known(key, None)
-        native.passes = False
-        if native.item is not None:
-            native.item.native = False
-        if key == self._next:
-            self._next, self._held = None, []
+    def _recognize(self, event: BlockStart) -> Sent:
+        """A block of a stage's begins: it may be one that the upstream has announced, as it is, or changed."""
+        if (item := self._items.goes_on(event.about, event.block)) is not None:
+            self._output.known[event.index] = item
+        native = self._items.meant(event.about, event.block)
+        if native is None:
+            return
+        holds = native.announces(event.block) and not native.spoilt
+        item = native.item if holds else self._output.item_of(event.block)
+        if item is None:
+            return
+        self._items.begin(native, item)
+        self._held = [each for each in self._held if each[0] is not native or (holds and _opens(each[2]))]
+        yield from self._release(native)
+        self._output.known[event.index] = item
 
-    def _release(self) -> Sent:
-        """The item whose first frames are held has begun, or something else has."""
+    def _hold(self, native: Native, frame: Frame, told: Told) -> Sent:
+        native.listen(told)
+        self._held.append((native, frame, told))
+        if told.type == DONE:  # nothing will ever come of it
+            if self._touched and native.spoilt:
+                self._held = [each for each in self._held if each[0] is not native]
+            yield from self._release(native)
+        elif len(self._held) > _HELD or sum(len(each.data) for _, each, _ in self._held) > _HELD_BYTES:
+            for each in dict.fromkeys(each for each, _, _ in self._held):
+                yield from self._release(each)
+
+    def _release(self, native: Native | None = None) -> Sent:
+        """What is held of an item leaves, as it has begun; of all of them, as long as nobody has touched anything."""
         held, self._held = self._held, []
-        for frame, told in held:
-            self._admit(self._items[self._next], told)
-            yield from self._as_it_is(frame, told)
+        for each, frame, told in held:
+            if not self._touched:
+                yield from self._leave(each, frame, told, said=False)
+            elif each is native:
+                yield from self._next(each, frame, told, said=False)
+            else:
+                self._held.append((each, frame, told))
 
-    def _unended(self) -> Iterator[Item]:
-        """The items that were announced, and nothing came of them."""
-        for native in self._items.values():
-            if native.item is not None and native.place >= 0 and not (native.adopted or native.done):
-                yield native.item
+    def _finish(self, native: Native) -> Sent:
+        """The end of an item, where the upstream's own cannot be told."""
+        item = native.item
+        if native.foreign:
+            wire = self._items.last_of(native.foreign)
+            self._output.record(native.place, msgspec.Raw(msgspec.json.encode(wire)), None)
+            yield self._telling.frame({"type": DONE, "output_index": native.place, "item": wire})
+        elif isinstance(item, Call) and not native.adopted:
+            yield self._telling.failing(Error("internal", _TAKEN_BACK, 500))
+        elif isinstance(item, Parted):
+            for wire in self._output.finish(item, "incomplete" if self._output.cut else "completed"):
+                yield self._telling.frame(wire)
 
     # ── what leaves ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _next(self, native: Native, frame: Frame, told: Told, *, said: bool) -> Sent:
+        """A frame of an answer that somebody has touched: it leaves if it is what comes next."""
+        item, fits = native.item, native.fits(told)
+        if native.place < 0 and told.type == ADDED:
+            yield from self._leave(native, frame, told, said=said)
+        elif fits and told.type in OPENING and item is not None and item.spoken and not (item.pieces or item.passed):
+            return  # that part has been announced
+        elif fits:
+            for wire in item.rest() if item is not None and (told.type in OPENING or told.type == DONE) else ():
+                yield self._telling.frame(wire)
+            yield from self._leave(native, frame, told, said=said)
+        elif told.type == DONE and isinstance(item, Parted) and item.begun and not item.done:
+            yield from self._finish(native)
+
+    def _leave(self, native: Native, frame: Frame, told: Told, *, said: bool) -> Sent:
+        if native.place < 0:
+            self._items.admit(native, None if self._touched else told.output_index)
+        native.note(told, said=said)
+        at = native.whereabouts(told)
+        if told.type == ANNOTATION:
+            self._output.weigh(len(frame.data))  # the part repeats it
+        if told.type == DONE:
+            wire = at.get("item", told.item) if self._touched else told.item
+            self._output.record(native.place, msgspec.Raw(msgspec.json.encode(wire)), native.item)
+        return self._leaving.frame(frame, told, at)
+
     def _tell(self, event: Event) -> Sent:
         if isinstance(event, MessageStop):
-            for item in self._unended():
-                for wire in self._output.finish(item, "incomplete" if isinstance(item, Call) else "completed"):
-                    yield self._telling.frame(wire)
+            for index in list(self._output.open):
+                yield from self._telling.feed(BlockStop(index))
+            for native in self._items:
+                if native.place >= 0 and not (native.over or self._telling.failed):
+                    yield from self._finish(native)
         yield from self._telling.feed(event)
-
-    def _cites(self, told: Told) -> bool:
-        """Whether a citation is about a text that is told in words of ours by now, and goes on with it."""
-        native = self._items.get(_key(told))
-        return native is not None and not native.passes and native.item in self._output.open.values()
-
-    def _cite(self, told: Told) -> Sent:
-        item = self._items[_key(told)].item
-        if isinstance(item, Message) and item.begun:
-            yield self._telling.frame(item.cite(told.annotation))
-
-    def _change(self) -> None:
-        """From here on frames are numbered anew: `telling` goes on where the upstream is."""
-        if not self._changed:
-            self._changed = True
-            try:
-                number = msgspec.json.decode(self._last.data, type=_Numbered).sequence_number if self._last else -1
-            except BAD_JSON:
-                number = -1
-            self._telling.sequence = number + 1 if number >= 0 else self._passed
 
     def _begins(self, event: Event, told: Told) -> None:
         """What the upstream says of its response, as it begins or ends, holds for what we say of it."""
         if isinstance(event, MessageStart):
             self._telling.response.read(event)
+        elif (answer := read_answer(told.response)) is not None and isinstance(answer.output, list):
+            self._items.end(answer.output)
         self._telling.response.read_own(told.response)
 
-    def _as_it_is(self, frame: Frame, told: Told | None) -> Sent:
-        if not frame.data:
-            if is_plain(frame.raw):
-                yield frame  # a comment; a lone `id:` or `retry:` is nothing that the OpenAI SDK survives
-            return
-        changed: dict[str, Any] = {}
-        if told is not None:
-            native = self._items.get(_key(told))
-            if self._renamed and told.response != NULL:
-                changed["response"] = self._with_our_model(told.response)
-            if self._changed:
-                changed["sequence_number"], self._telling.sequence = self._telling.sequence, self._telling.sequence + 1
-            if native is not None:
-                if self._changed and isinstance(told.output_index, int):
-                    changed["output_index"] = native.place
-                native.note(told)
-                if _is_end(told):
-                    self._output.record(native.place, msgspec.Raw(msgspec.json.encode(told.item)), native.item)
-        self._passed, self._last = self._passed + 1, frame
-        if changed:
-            yield Frame(with_fields(frame.data, changed), frame.event)
-        else:
-            yield frame if is_plain(frame.raw) else Frame(frame.data, frame.event)
 
-    def _with_our_model(self, response: msgspec.Raw) -> msgspec.Raw:
-        try:
-            return msgspec.Raw(with_model(bytes(response), self._renamed))
-        except BAD_JSON:
-            return response
-
-
-def _key(told: Told | None) -> Hashable:
-    """What tells the items of a stream apart: ids may be others in every event (Copilot)."""
-    if told is None:
-        return None
-    if isinstance(told.output_index, int):
-        return told.output_index
-    id = told.item.get("id") if isinstance(told.item, dict) else told.item_id
-    return id if isinstance(id, str) else None
-
-
-def _is_end(told: Told) -> bool:
-    """Whether it is the last that is told of an item: all of it once more."""
-    return bool(told.type == "response.output_item.done")
-
-
-def _around(frame: Frame) -> int:
-    """How long what stands around the data of a frame is, if that is one line of each kind."""
-    return len(b"event: \ndata: \n\n") + len(frame.event) if frame.event else len(b"data: \n\n")
+def _opens(told: Told) -> bool:
+    """Whether a frame says only that something begins."""
+    return told.type == ADDED or told.type in OPENING

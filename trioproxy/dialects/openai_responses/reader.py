@@ -51,6 +51,12 @@ _QUIET = frozenset(
         "keepalive",  # OpenAI, undocumented
     }
 )
+# Those of them that announce a part, and of what.
+_OPENING: dict[str, type[AnyItem]] = {
+    "response.content_part.added": Message,
+    "response.reasoning_part.added": Reasoning,
+    "response.reasoning_summary_part.added": Reasoning,
+}
 # The statuses of a response that hold against the name of the event that ends it.
 _NOT_COMPLETED = ("failed", "cancelled", "incomplete", "error", "expired")
 # How an answer ended early → stop_reason (hazard H023).
@@ -78,6 +84,7 @@ class Reader(Stage[Frame, Event]):
         self._done = exchange.answered_here  # then no answer is to come
         self._failing: tuple[Error, Frame] | None = None  # an error that a `response.failed` may follow
         self._errors = 0
+        self._number = 0  # of the next event
 
     def feed(self, frame: Frame, /) -> Iterable[Event]:
         if (
@@ -86,20 +93,30 @@ class Reader(Stage[Frame, Event]):
             and (delta := read_delta(frame.data))
             and (event := self._output.usual(delta, self._limit))
         ):
-            event.__dict__["frame"] = frame  # read_from, without a call: most of a stream passes here
+            known = event.__dict__  # read_from, without a call: most of a stream passes here
+            known["frame"], known["number"] = frame, self._number
+            self._number += 1
             return (event,)
+        self._output.about = None
         if not frame.data:
-            return (Unknown("", b"").read_from(frame),)  # a comment, or a lone id: or retry: field
-        events = list(self._unfold(frame) if frame.whole else self._read(frame))
+            events: list[Event] = [Unknown("", b"")]  # a comment, or a lone id: or retry: field
+        else:
+            events = list(self._unfold(frame) if frame.whole else self._read(frame))
         # An error made here must not leave as the frame that it is about; one that the upstream tells does.
         read = [each for each in events if each.frame is frame or not (each.frame or isinstance(each, Error))]
+        about = self._output.about.number if self._output.about is not None else -1
         for event in read:
-            event.read_from(frame, parts=len(read))
-        return events
+            event.read_from(frame, len(read), about)
+        return [self._counted(event) for event in events]
+
+    def _counted(self, event: Event) -> Event:
+        event.__dict__["number"] = self._number
+        self._number += 1
+        return event
 
     def close(self) -> Iterable[Event]:
         if self._failing is not None:
-            yield self._fail(*self._failing)
+            yield self._counted(self._fail(*self._failing))
         elif not self._done:
             got = "in the middle of an answer" if self._begun else "before any answer"
             yield Error("upstream", f"the upstream's answer ended {got}", 502)
@@ -154,6 +171,8 @@ class Reader(Stage[Frame, Event]):
             yield from self._end(read_answer(told.response) or Answer(), _ENDS[name], frame)
         elif name not in _QUIET:
             yield Unknown(name, frame.data)
+        elif name in _OPENING:
+            self._output.mention(told, _OPENING[name])
 
     def _start(self, answer: Answer | None = None) -> Iterator[Event]:
         """The message begins, if it has not (hazards H003, H004)."""

@@ -64,7 +64,8 @@ class Response:
         """The model's name as the client knows it, if the upstream says another."""
         self._model = exchange.model if self.renamed or not same else ""
         self._own: Wire = {}
-        self._named: Wire = {}  # what must be the same from the first event to the last
+        self.named: Wire = {}
+        """What must be the same from the first event to the last, once it has been told in words of ours."""
 
     def read(self, event: MessageStart) -> None:
         """Of several messages in a row the first names the answer."""
@@ -95,8 +96,8 @@ class Response:
         ours: Wire = {"status": status, "error": None, "output": output or [], "usage": usage}
         ours["incomplete_details"] = {"reason": incomplete} if incomplete else None
         wire = head | said | ours | ({"model": self.renamed} if self.renamed else {})
-        self._named = self._named or {key: wire.get(key) for key in _NAMED}
-        return wire | self._named
+        self.named = self.named or {key: wire.get(key) for key in _NAMED}
+        return wire | self.named
 
 
 def _said(wire: Wire, key: str) -> Any:

@@ -100,11 +100,12 @@ def _retooled(wire: Wire, items: list[Any], tools: Tools) -> tuple[Wire, list[An
     """With changed tools, wherever they were offered."""
     listed = wire.get("tools")
     wire = _with(wire, "tools", [*tools.changed(listed if isinstance(listed, list) else []), *tools.new])
-    added = [
-        item | {"tools": tools.changed(item["tools"])} if kind_of(item) == "additional_tools" else item
-        for item in items
-    ]
-    return wire, [item for item in added if kind_of(item) != "additional_tools" or item["tools"]]
+    added = [item | {"tools": tools.changed(item["tools"])} if _adds_tools(item) else item for item in items]
+    return wire, [item for item in added if not _adds_tools(item) or item["tools"]]
+
+
+def _adds_tools(item: Any) -> bool:
+    return kind_of(item) == "additional_tools" and isinstance(item.get("tools"), list)
 
 
 # ── the conversation ────────────────────────────────────────────────────────────────────────────────────────────────

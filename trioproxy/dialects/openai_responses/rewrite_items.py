@@ -36,9 +36,8 @@ class Part(NamedTuple):
 class Items:
     def __init__(self, wire: Wire) -> None:
         self._offered = offered(wire)
-        self._custom = {
-            item.get("call_id") for item in items_in(wire) if kind_of(item) == "custom_tool_call"
-        }  # fmt: skip
+        custom = (item.get("call_id") for item in items_in(wire) if kind_of(item) == "custom_tool_call")
+        self._custom = {id for id in custom if isinstance(id, str)}
 
     def changed(self, parts: list[Part], after: Blocks, role: str) -> list[Wire]:
         """The items of `parts` with what is said `after` the change. Whatever says nothing stays."""

@@ -38,7 +38,8 @@ class Tools:
     def _changed(self, wire: Any, namespace: str | None) -> Iterator[Any]:
         inner = wire.get("tools") if isinstance(wire, dict) and wire.get("type") == "namespace" else None
         if isinstance(inner, list):
-            if kept := self.changed(inner, wire.get("name")):
+            name = wire.get("name")
+            if kept := self.changed(inner, name if isinstance(name, str) else None):
                 yield wire if kept == inner else wire | {"tools": kept}
             return
         offer = Offer("", wire, namespace)

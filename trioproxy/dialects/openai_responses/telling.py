@@ -69,7 +69,7 @@ class Telling:
             if not self.begun and not isinstance(event, MessageStop):
                 yield from self.start(event)
             elif self.begun and not (self.proceeding or self.output.next):
-                yield from self._proceed()
+                yield from self.proceed()
             before = self.sequence
             for wire in self.output.feed(event):
                 yield self.failing(wire) if isinstance(wire, Error) else self.frame(wire)
@@ -88,9 +88,10 @@ class Telling:
         if isinstance(event, MessageStart):
             self.response.read(event)
         yield self.frame({"type": "response.created", "response": self.response.write("in_progress")})
-        yield from self._proceed()
+        yield from self.proceed()
 
-    def _proceed(self) -> Iterator[Frame]:
+    def proceed(self) -> Iterator[Frame]:
+        """The response is in progress: the second event of a stream."""
         self.proceeding = True
         yield self.frame({"type": NAMES["in_progress"], "response": self.response.write("in_progress")})
 
@@ -135,7 +136,7 @@ class Telling:
     def _piece(self, item: Item, text: str) -> Frame:
         """One more piece of a text, of which there are many: only the text itself is encoded."""
         if item.around is None:
-            before, _, after = msgspec.json.encode(item.piece("\0")).partition(b'"\\u0000"')
+            before, _, after = msgspec.json.encode(item.piece("\0")).rpartition(b'"\\u0000"')
             item.around = before, after[:-1] + b',"sequence_number":'
         before, after = item.around
         number, self.sequence = self.sequence, self.sequence + 1

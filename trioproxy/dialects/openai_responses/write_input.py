@@ -130,7 +130,11 @@ class _Writer:
     def _reasoning(self, block: Thinking | RedactedThinking) -> Wire | None:
         """The item that the upstream itself made, as it was; else what can be told of it as text."""
         found = opened(block.signature if isinstance(block, Thinking) else block.data)
-        ours = found is not None and (found.dialect, found.provenance) == (PARTS.dialect, self._target.provenance)
+        ours = (
+            found is not None
+            and bool(found.block)
+            and (found.dialect, found.provenance) == (PARTS.dialect, self._target.provenance)
+        )
         if found and ours and found.block.get("type") == "reasoning" and self._ways.encrypted != "never":
             return {key: value for key, value in found.block.items() if value is not None}
         if isinstance(block, Thinking) and block.thinking.strip() and self._ways.reasoning == "replay":

@@ -10,10 +10,10 @@ import msgspec
 
 from trioproxy.dialects.fold import UNENDED
 from trioproxy.dialects.openai_responses.events import NULL, read_answer, read_event
-from trioproxy.dialects.openai_responses.native import restored
 from trioproxy.dialects.openai_responses.output import Output
 from trioproxy.dialects.openai_responses.passing import Passing
 from trioproxy.dialects.openai_responses.response import Response
+from trioproxy.dialects.openai_responses.restored import restored
 from trioproxy.dialects.openai_responses.telling import Telling
 from trioproxy.dialects.style import Style
 from trioproxy.items import BlockStop, Error, Event, Frame, MessageStart, MessageStop, Ping, Unknown
