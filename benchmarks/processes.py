@@ -50,6 +50,7 @@ class Cores:
         self.mock = {usable[0]} if self.pinned else set(usable)
         self.proxy = {usable[1]} if self.pinned else set(usable)
         self.load = {usable[2]} if len(usable) >= 3 else self.mock
+        self.all = set(usable)
 
 
 def in_child(cores: set[int]) -> Callable[[], None]:
@@ -126,7 +127,8 @@ class Bench:
         directory = Path(tempfile.mkdtemp(prefix=proxy.name + "-", dir=self.directory))
         os.chmod(directory, 0o755)
         command = proxy.prepare(directory, port, upstream)
-        return self._start(proxy.name, command, self.cores.proxy, directory, port=port)
+        cores = self.cores.all if proxy.everywhere else self.cores.proxy
+        return self._start(proxy.name, command, cores, directory, port=port)
 
     def _start(self, name: str, command: Command, cores: set[int], cwd: Path, *, port: int) -> tuple[Server, float]:
         log = self.directory / f"{name}-{port}.log"

@@ -86,6 +86,7 @@ class Proxy:
     prefix: str = ""  # what it wants in front of a model's name
     peer: bool = False  # somebody else's, beside which trioproxy is measured
     starts: int = STARTS
+    everywhere: bool = False  # on every core, beside mock and load, for what one core would not show
 
     @property
     def asks(self) -> list[str]:
@@ -165,7 +166,19 @@ def _trioproxy(suffix: str, root: Path, python: str) -> list[Proxy]:
             missing=not_yet,
             client=RESPONSES.name,
         ),
+        *(_workers(suffix, root, python, number, missing) for number in (1, 2)),
     ]
+
+
+def _workers(suffix: str, root: Path, python: str, number: int, missing: str) -> Proxy:
+    return Proxy(
+        f"{number}-worker{suffix}",
+        f"the default stages, {number} process{'es' if number > 1 else ''}, on every core",
+        _toml(root, python, "", workers=number),
+        loads=("json", "flood"),
+        missing=missing,
+        everywhere=True,
+    )
 
 
 def _nginx(executable: str) -> Prepare:
@@ -177,10 +190,13 @@ def _nginx(executable: str) -> Prepare:
     return prepare
 
 
-def _toml(root: Path, python: str, pipeline: str, *, level: str = "warning", dialect: str = ANTHROPIC.name) -> Prepare:
+def _toml(
+    root: Path, python: str, pipeline: str, *, level: str = "warning", dialect: str = ANTHROPIC.name, workers: int = 0
+) -> Prepare:
     def prepare(directory: Path, port: int, upstream: int) -> Command:
         config = directory / "stages.toml"
-        config.write_text(STAGES_TOML.format(port=port, upstream=upstream, dialect=dialect) + pipeline)
+        first = f"workers = {workers}\n" if workers else ""  # checkouts of before do not know the key
+        config.write_text(first + STAGES_TOML.format(port=port, upstream=upstream, dialect=dialect) + pipeline)
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
         return Command([python, "-m", "trioproxy", "--config", str(config), "--log-level", level], {"PYTHONPATH": path})
 
