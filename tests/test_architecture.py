@@ -412,7 +412,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dialects.openai.write_*": "test_write_*.py of both dialects: they write with the same",
     "dialects.openai_responses.blocks": "tests/dialects/openai_responses/test_told_items.py: what items become",
     "dialects.openai_responses.events": "tests/dialects/openai_responses/test_reader.py reads them",
-    "dialects.openai_responses.leaving": "tests/dialects/openai_responses/test_passing.py: what leaves, and how numbered",
+    "dialects.openai_responses.leaving": "tests/dialects/openai_responses/test_passing.py: what leaves",
     "dialects.openai_responses.ladder": "tests/dialects/openai_responses/test_writer.py: the events that it writes",
     "dialects.openai_responses.making": "the same: what a block becomes",
     "dialects.openai_responses.output": "the same: what each event becomes",
