@@ -409,6 +409,16 @@ model = "other"
     assert a.requests[0].body == asks
 
 
+@pytest.mark.parametrize(("said", "expected"), [((), "false"), (("x-should-retry: true",), "true")])
+async def test_a_translated_401_tells_not_to_ask_again_unless_the_upstream_says_otherwise(
+    said: tuple[str, ...], expected: str
+) -> None:
+    asks = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+    async with upstream(status(401, *said)) as up, proxy(up.toml().replace('"anthropic"', '"openai-chat"')) as port:
+        got = await ask(port, asks)
+    assert (got.status, got.headers["x-should-retry"]) == (401, expected)
+
+
 async def test_what_was_lost_in_front_of_an_upstream_that_did_not_answer_is_not_told() -> None:
     asks = b'{"model":"m","max_tokens":9,"top_k":5,"messages":[{"role":"user","content":"hi"}]}'
     async with upstream(status(503)) as a, upstream(answers) as b:

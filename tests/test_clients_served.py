@@ -64,6 +64,7 @@ async def test_others_are_turned_away_in_their_own_words(
         got = await ask(port, STREAM, path=path, headers=fields)
     error = msgspec.json.decode(got.body)["error"]
     assert (got.status, got.headers["www-authenticate"], error["message"]) == (401, "Bearer", told)
+    assert got.headers["x-should-retry"] == "false"  # else Claude Code goes on for minutes
     assert error["type"] == "authentication_error" if path == "/v1/messages" else error["code"] == "invalid_api_key"
     assert up.requests == []
     assert OTHER.encode() not in got.body

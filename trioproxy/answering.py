@@ -244,6 +244,9 @@ class Answering:
         try:
             if not incoming.responded:
                 headers = [(b"content-type", _JSON), *self._ours(), *self._kept, *exc.headers]
+                if status == 401 and not get(headers, b"x-should-retry"):
+                    # Claude Code 2.1 asks for minutes otherwise, and says nothing: it may have a new token of its own.
+                    headers.append((b"x-should-retry", b"false"))
                 self._record.status = status
                 await incoming.respond(status, headers, dialect.write_error(error, self._record.id))
             elif self._stream and not incoming.complete:
