@@ -163,3 +163,21 @@ response = ["deframe", "parse", "translate", "remember-responses", "reframe"]
         assert (await ask(port, method="GET", path=where, headers=alice)).status == 200
         assert (await ask(port, method="GET", path=where, headers=(f"x-api-key: {ALICE}",))).status == 200
         assert (await ask(port, method="GET", path=where, headers=bob)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("route", "fields"),
+    [
+        ("allow-anonymous = true", [f"authorization: Bearer {ALICE}", f"x-api-key: {BOB}", f"api-key: tp-{'x' * 43}"]),
+        (
+            'clients = ["alice"], forward-credentials = true',
+            [f"x-api-key: {ALICE}", f"api-key: {BOB}", f"authorization: Basic {ALICE}"],
+        ),
+    ],
+)
+async def test_a_token_of_ours_reaches_no_upstream_by_a_route_that_it_is_not_for(route: str, fields: list[str]) -> None:
+    async with upstream(streams) as up, proxy(toml(up, f", {route}")) as port:
+        got = await ask(port, STREAM, headers=(*fields, "authorization: Bearer sk-own"))
+    assert got.status == 200
+    kept = [value for name, value in up.requests[0].headers if name in ("authorization", "x-api-key", "api-key")]
+    assert kept == ["Bearer sk-own"]

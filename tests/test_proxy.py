@@ -1,5 +1,6 @@
 """The proxy between a scripted upstream and a raw client, over real sockets: what passes, and every way to fail."""
 
+import gc
 import gzip
 import io
 import logging
@@ -19,6 +20,8 @@ from tests.anthropic import judge
 from tests.http.test_incoming import BAD_BODIES, CHUNKED, MALFORMED
 from tests.peers import Answer, Line, answer, ask, connect, exchange, free_port, proxy, request, upstream
 from trioproxy import log
+from trioproxy.conversation import Conversation
+from trioproxy.items import Request
 
 STREAM = b'{"model": "claude", "stream": true}'
 WHOLE = b'{"model": "claude"}'
@@ -1120,3 +1123,41 @@ async def test_a_client_that_leaves_while_its_upload_is_stuck() -> None:
             with trio.fail_after(2):
                 await closed.wait()
         nursery.cancel_scope.cancel()
+
+
+# ── what is left behind ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "openai-chat"])
+@pytest.mark.parametrize("fails", [False, True], ids=["the client leaves", "the upstream fails"])
+async def test_a_request_that_came_to_nothing_is_let_go_at_once(dialect: str, fails: bool) -> None:
+    """It may be many megabytes, and the garbage collector comes by after thousands of requests."""
+
+    async def script(line: Line) -> None:
+        if fails:
+            line.reset()
+        else:
+            await line.closed.wait()
+
+    def alive() -> list[object]:
+        return [each for each in gc.get_objects() if type(each) in (Conversation, Request)]
+
+    body = b'{"model":"m","max_tokens":1,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    gc.collect()
+    before, running = len(alive()), gc.isenabled()
+    gc.disable()
+    try:
+        async with upstream(script) as up, proxy(up.toml().replace('"anthropic"', f'"{dialect}"')) as port:
+            for _ in range(3):
+                if fails:
+                    assert (await ask(port, body)).status == 502
+                else:
+                    stream = await connect(port)
+                    await stream.send_all(request(body))
+                    await trio.sleep(0.05)
+                    await stream.aclose()
+            await trio.sleep(0.1)
+            assert len(alive()) == before
+    finally:
+        if running:
+            gc.enable()

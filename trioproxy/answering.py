@@ -16,7 +16,7 @@ from trioproxy.dialects import DIALECTS, Dialect
 from trioproxy.dialects.errors import kind_of_status, read_error
 from trioproxy.endpoints import caller, kept
 from trioproxy.ends import Body, From, Gathered, Late, Source, ToClient, only_bytes, plain
-from trioproxy.errors import ProxyError
+from trioproxy.errors import ProxyError, leaves
 from trioproxy.http.headers import Headers, end_to_end, get, without
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
@@ -268,7 +268,7 @@ class Answering:
 
     async def failed_somewhere(self, exc: Exception) -> None:
         """Sort out what the tasks of the exchange raised: what matters most first."""
-        causes = list(_leaves(exc))
+        causes = list(leaves(exc))
         failures = [cause for cause in causes if isinstance(cause, ProxyError)]
         bugs = [cause for cause in causes if not isinstance(cause, ProxyError | Gone)]
         if bugs:
@@ -285,11 +285,3 @@ class Answering:
 
 def _gives(spec: StageSpec) -> Iterable[type]:
     return (given for given in spec.cls.gives if given is not Error)
-
-
-def _leaves(exc: BaseException) -> Iterable[BaseException]:
-    if isinstance(exc, BaseExceptionGroup):
-        for each in exc.exceptions:
-            yield from _leaves(each)
-    else:
-        yield exc

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -25,7 +25,7 @@ import trio
 
 from trioproxy import tracing
 from trioproxy.config import Route, StageSpec, Upstream
-from trioproxy.errors import ProxyError
+from trioproxy.errors import ProxyError, leaves, let_go
 from trioproxy.guard import Full
 from trioproxy.http.client import Stale, Unreachable
 from trioproxy.http.headers import Headers, get
@@ -222,17 +222,21 @@ class Attempt:
                 self._guard.failed()
             elif not self._judged and exc is None and not self._attempts.incoming.left:
                 self._guard.worked()
-        if exc is not None and any(isinstance(leaf, _Refused) for leaf in _leaves(exc)):
-            return True
-        return failure is not None and self._attempts.mend(failure)
+        if exc is None:
+            return False
+        refused = any(isinstance(leaf, _Refused) for leaf in leaves(exc))
+        if not refused and (failure is None or not self._attempts.mend(failure)):
+            return False
+        let_go(exc)  # nobody else will hear of it
+        return True
 
 
 def _failure(exc: BaseException) -> _Failure | None:
     """What has failed, if it is nothing of ours or the client's."""
-    leaves = list(_leaves(exc))
-    if not all(isinstance(leaf, ProxyError) for leaf in leaves):
+    failed = list(leaves(exc))
+    if not all(isinstance(leaf, ProxyError) for leaf in failed):
         return None
-    match leaves[0]:
+    match failed[0]:
         case Stale():
             return _Failure(Cause.STALE)
         case Unreachable():
@@ -242,14 +246,6 @@ def _failure(exc: BaseException) -> _Failure | None:
         case ProxyError(error=error) if error.status in _OUT_OF_ORDER and error.kind != "internal":
             return _Failure(Cause.FAILED)
     return None
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    if isinstance(exc, BaseExceptionGroup):
-        for each in exc.exceptions:
-            yield from _leaves(each)
-    else:
-        yield exc
 
 
 def _wait(headers: Headers) -> float | None:

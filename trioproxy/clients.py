@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -14,7 +14,7 @@ from trioproxy.errors import ProxyError
 from trioproxy.http.headers import Headers
 from trioproxy.items import Error
 
-__all__ = ["CREDENTIALS", "Admitted", "admit", "recognise"]
+__all__ = ["CREDENTIALS", "MADE", "Admitted", "admit", "recognise"]
 
 # Where a client shows its token: Anthropic's form, Azure's, and everybody's. Claude Code sends two of them, which need
 # not hold the same (hazard H159).
@@ -26,6 +26,8 @@ a page's proxy may get those of whatever else runs beside it."""
 # Servers and proxies on the way write the query into their logs, browsers into their history.
 _IN_QUERY = frozenset({"key", "api_key", "api-key", "apikey", "x-api-key", "token", "access_token", "authorization"})
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]  # RFC 9110 section 15.5.2: a 401 must have one
+MADE = re.compile(rb"tp-[A-Za-z0-9_-]{43}")
+"""A token that was made for a target's clients."""
 _WHERE = "x-api-key: TOKEN or authorization: Bearer TOKEN"
 
 
@@ -38,13 +40,30 @@ class Admitted(NamedTuple):
     """What of the request's header may go to an upstream, as far as who is asking is concerned."""
 
 
-def admit(route: Route, headers: Headers, query: str | None) -> Admitted:
+def admit(route: Route, headers: Headers, query: str | None, ours: Container[bytes] = ()) -> Admitted:
     """Let a request to `route` in. Raises `ProxyError` with 401 if it shows no token of the route's clients, and with
-    400 if it has one in its `query`."""
-    if not route.clients:
-        return Admitted("", _without_credentials(headers) if route.forward_credentials is False else headers)
-    found, left = recognise(route.clients, headers, query)
-    return Admitted(found.name, left if route.forward_credentials else _without_credentials(left))
+    400 if it has one in its `query`.
+
+    `ours` are the digests of all tokens that this proxy asks anybody for: none goes on, whatever the route.
+    """
+    name, forwards = "", route.forward_credentials is not False
+    if route.clients:
+        found, headers = recognise(route.clients, headers, query)
+        name, forwards = found.name, bool(route.forward_credentials)
+    if not forwards:
+        return Admitted(name, [field for field in headers if field[0] not in CREDENTIALS])
+    if any(_is_ours(field, ours) for field in headers):
+        headers = [field for field in headers if not _is_ours(field, ours)]
+    return Admitted(name, headers)
+
+
+def _is_ours(field: tuple[bytes, bytes], ours: Container[bytes]) -> bool:
+    """Whether it shows a token of ours, in whatever form: be it to a route that asks nobody, or for another one."""
+    name, value = field
+    if name not in _SHOWN_IN:
+        return False
+    shown = {value.strip(), value.strip().partition(b" ")[2].strip()}
+    return any(MADE.fullmatch(each) or sha256(each).digest() in ours for each in shown if each)
 
 
 def recognise(clients: tuple[Client, ...], headers: Headers, query: str | None) -> tuple[Client, Headers]:
@@ -85,10 +104,6 @@ def _whose(token: bytes, clients: tuple[Client, ...]) -> Client | None:
         if hmac.compare_digest(digest, client.digest):
             found = client
     return found
-
-
-def _without_credentials(headers: Headers) -> Headers:
-    return [field for field in headers if field[0] not in CREDENTIALS]
 
 
 def _named_in(query: str | None) -> str:

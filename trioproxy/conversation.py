@@ -30,7 +30,7 @@ from trioproxy.dialects.carried import provenance
 from trioproxy.dialects.peek import Peek
 from trioproxy.endpoints import caller
 from trioproxy.ends import From, Gathered, Items, readable, watched
-from trioproxy.errors import ProxyError
+from trioproxy.errors import ProxyError, let_go
 from trioproxy.http.headers import get
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
@@ -68,9 +68,13 @@ class Conversation:
             await self.answering.fail(exc)
         except Exception as exc:
             await self.answering.failed_somewhere(exc)
+            let_go(exc)
         except BaseExceptionGroup as exc:
             # We are being cancelled, and what else went wrong meanwhile matters no more.
             raise exc.split(Exception)[1] or exc from None
+        finally:
+            # Else we and it hold each other, and with us the request, until the garbage collector comes by.
+            self.answering.begun, self.answering.secrets = None, tuple
         if self._incoming.left and not self._incoming.complete:
             self.record.end = "client left"
 
@@ -79,7 +83,7 @@ class Conversation:
         route, path = self._find(incoming.target.path)
         dialect = spoken_at(incoming.method, path)
         self.answering.dialect = dialect or caller(incoming.headers, path, DIALECTS[route.upstream.dialect])
-        admitted = admit(route, incoming.headers, incoming.target.query)
+        admitted = admit(route, incoming.headers, incoming.target.query, self._shared.ours)
         self.record.client, incoming.headers = admitted.name, admitted.headers
         if b"websocket" in get(incoming.headers, b"upgrade").lower():
             # Codex tries one first, and goes on with a POST as soon as it is refused (hazard H150f).
@@ -129,9 +133,12 @@ class Conversation:
         self.answering.begun = came.clear  # many megabytes need not stay for as long as the answer streams
         if route.sticky and not self.record.session and (peek := dialect.peek(came[0])):
             self.record.session = in_metadata(peek.metadata)
-        async for attempt in self._attempts(self._in_order(route, ways)):
-            async with attempt, watched(self._incoming) as nursery:
-                await self._attempt(attempt, nursery, path, dialect, came[0])
+        try:
+            async for attempt in self._attempts(self._in_order(route, ways)):
+                async with attempt, watched(self._incoming) as nursery:
+                    await self._attempt(attempt, nursery, path, dialect, came[0])
+        finally:
+            came.clear()
 
     async def _attempt(self, attempt: Attempt, nursery: trio.Nursery, path: str, dialect: Dialect, came: bytes) -> None:
         """Put the request that `came` to one upstream, and answer with what it says."""

@@ -1,13 +1,14 @@
 """The errors of trioproxy, by who must act: the operator, or whoever is at one end of an exchange."""
 
 import re
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from trioproxy.items import Error
 
-__all__ = ["ConfigError", "Position", "Problem", "ProxyError", "printable"]
+__all__ = ["ConfigError", "Position", "Problem", "ProxyError", "leaves", "let_go", "printable"]
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -77,6 +78,24 @@ class ProxyError(Exception):
     def __init__(self, error: Error, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.error, self.headers = error, tuple(headers)
         super().__init__(f"{error.status} {error.kind}: {error.message}")
+
+
+def leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The exceptions that a group of them, or of groups, is made of; what is none is its only leaf."""
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            yield from leaves(each)
+    else:
+        yield exc
+
+
+def let_go(exc: BaseException) -> None:
+    """Let go of what the frames hold that a failure has passed through: a request may be many megabytes.
+
+    A group and the frames of the nursery that raised it hold each other, and with them all below.
+    """
+    for each in (exc, *leaves(exc)):
+        traceback.clear_frames(each.__traceback__)
 
 
 # Terminals are recorded and error messages pasted into issues, so a token written into the file must not be quoted:

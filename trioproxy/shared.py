@@ -30,10 +30,17 @@ class Shared:
         self.pool = Pool()
         self.keys = Keys()
         self.guards = Guards()
+        self.ours = frozenset[bytes]()
+        """The digests of the tokens in the file that we ask others for."""
         self._tell()
 
     def use(self, config: Config) -> None:
         """Follow a reload."""
+        asked = [*config.clients, *(client for route in config.routes for client in route.clients)]
+        asked += [spec.client for spec in config.targets.values() if spec.client]
+        if config.admin and config.admin.client:
+            asked.append(config.admin.client)
+        self.ours = frozenset(client.digest for client in asked)
         named = {target.upstream.name: target.upstream for target in config.targets.values()}
         self.guards.use({**config.upstreams, **named})
         self.targets.use(config)

@@ -128,10 +128,15 @@ def test_stages_reads_the_file_as_the_others_do(tmp_path: Path) -> None:
         assert done.stdout.startswith("slow (own:Own): Event → Event\n")
 
 
-@pytest.mark.parametrize("verb", ["stages", "check", "demo"])
-def test_lines_fit_the_terminal(verb: str) -> None:
-    for columns in (60, 80, 100, 200):
-        lines = run(verb, COLUMNS=str(columns)).stdout.splitlines()
+@pytest.mark.parametrize(("verb", "widths"), [("stages", (60, 80, 200)), ("check", (60, 80, 200)), ("demo", (60, 200))])
+def test_lines_fit_the_terminal(
+    verb: str, widths: tuple[int, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for columns in widths:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main([verb]) == 0
+        lines = capsys.readouterr().out.splitlines()
         assert 55 < max(map(len, lines)) <= min(columns, 100)
         assert not [line for line in lines if line != line.rstrip()]
 
@@ -162,6 +167,8 @@ HELP = "Try: python -m trioproxy --help\n"
         ("-c stages.toml check", "'check' must come first: python -m trioproxy check …"),
         ("stages deframe parse", "'parse' is one word too many"),
         ("--confg x", "Unknown option: --confg. Did you mean --config?"),
+        ("run --confg x -- true", "Unknown option: --confg. Did you mean --config?"),
+        ("run --zzz=1 true", "Unknown option: --zzz."),
         ("check --confg x", "Unknown option: --confg. Did you mean --config?"),
         ("--config", "Parameter --config requires an argument."),
         ("--log-level loud", 'Invalid value "loud" for --log-level. Choose from: "debug", "info", "warning", "error".'),
@@ -190,14 +197,18 @@ def test_an_unknown_stage() -> None:
 
 # ── mistakes about the file ─────────────────────────────────────────────────────────────────────────────────────────
 
-DEMO = " = give one with --config FILE, or see one work first: python -m trioproxy demo\n"
+DEMO = (
+    " = give one with --config FILE, write one: python -m trioproxy init mine.toml, or see one work first: "
+    "python -m trioproxy demo\n"
+)
 
 
 @pytest.mark.parametrize("verb", [[], ["check"]])
 def test_no_file(verb: list[str], tmp_path: Path) -> None:
     assert refused(*verb, cwd=tmp_path) == (
         "error: there is no stages.toml here\n"
-        " = give one with --config FILE, or see one work first: python -m trioproxy demo; this is enough:\n"
+        " = give one with --config FILE, write one: python -m trioproxy init, or see one work first: "
+        "python -m trioproxy demo; this is enough:\n"
         "   [upstreams.mine]\n"
         '   url = "http://127.0.0.1:3456"\n'
         '   dialect = "anthropic"\n'
@@ -247,6 +258,16 @@ def test_a_port_in_use() -> None:
     assert done == (
         f"error: cannot listen on {address}: Address already in use; --listen 127.0.0.1:0 takes a free one\n"
     )
+
+
+def test_an_admin_port_in_use_is_changed_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        up = '[upstreams.up]\nurl = "http://up"\n'
+        (tmp_path / "mine.toml").write_text(f'listen = "127.0.0.1:0"\n{up}[admin]\nlisten = "{address}"\n')
+        assert main(["-c", str(tmp_path / "mine.toml")]) == 1
+    why = f"[admin] cannot listen on {address}: Address already in use; give listen in [admin] another port"
+    assert capsys.readouterr().err == f"error: {why}\n"
 
 
 def test_a_path_that_is_not_there_is_a_failure_of_its_own(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .said.expected import differences, expected
 from .said.responses import streamed
 from .sdks import FAILURES, MODEL, Clients, clients, heard
 
-AT_ONCE = 8
+AT_ONCE = 2
 
 # Of the recordings of a dialect, streams or whole: how many reached a client, streaming or not, as the answer they are,
 # and how many rightly as an error (an error within the stream or the body, JSON that is no answer, a broken call).

@@ -1,8 +1,9 @@
 """The upstream side: a pool of keep-alive connections, and one request with its response on one of them.
 
 Why no library: httpcore hands a stray second answer to whoever uses the connection next, and costs 10 times as much.
-Rules: a connection with anything left to read is never used again; nothing is ever sent twice; a response that ends
-early is an error; redirects are not followed; the address comes from the caller alone.
+Rules: a connection with anything left to read is never used again; nothing is sent twice here, and `Stale` and
+`Unreachable` say where a caller may; a response that ends early is an error; redirects are not followed; the address
+comes from the caller alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _PIECE = 16 * 1024  # h11 bounds only what is incomplete, so a head is given to 
 _INTERIM = 16  # interim (1xx) responses before the real one
 _IDLE_CONNECTIONS = 64  # kept per origin and way to reach it
 _IDLE_SECONDS = 30.0  # kept unused; nginx closes after 60 or 75
+_ROUND_TRIP = 1.0  # seconds, at the most, until a connection that the upstream had closed shows it
 _STRAIGHT = Reach()
 
 
@@ -41,9 +43,9 @@ class Unreachable(ProxyError):
 
 
 class Stale(ProxyError):
-    """A connection kept from an earlier request was gone before a byte of this one's answer came.
+    """A connection kept from an earlier request was gone at once, before a byte of this one's answer came.
 
-    Most likely its idle time was over, and the upstream has seen nothing of the request; but nobody can know.
+    Its idle time was over, and the upstream has seen nothing of the request, as far as can be known.
     """
 
 
@@ -184,6 +186,7 @@ class Reply:
         self._sent_all = False
         self._unfed = b""
         self._heard = False  # a byte of the answer has come
+        self._flushed = trio.current_time()  # when the last of the request went out
         self._status: int | None = None
         self._done = False
         self._due: float | None = None  # when the head has to be there
@@ -229,6 +232,7 @@ class Reply:
         out, self._out = self._out, b""
         if not out:
             return
+        self._flushed = trio.current_time()
         try:
             await self._wire.send(out, self._timeouts.between_bytes)
         except Gone:
@@ -350,7 +354,10 @@ class Reply:
 
     def _unanswered(self, why: str = "") -> ProxyError:
         failure = self._failure(f"closed the connection before answering{why}")
-        return Stale(failure.error) if self._connection.used and not self._heard else failure
+        # An upstream that had closed an idle connection says so within a round trip; what comes later is of one that
+        # has worked on the request, and may have done what it asks (RFC 9110 section 9.2.2).
+        soon = trio.current_time() - self._flushed < _ROUND_TRIP
+        return Stale(failure.error) if self._connection.used and not self._heard and soon else failure
 
     def _failure(self, what: str, status: int = 502) -> ProxyError:
         return _failed(f"upstream {self._name!r} ({self._key.origin}) {what}", status)
