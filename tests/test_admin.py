@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -21,10 +22,11 @@ from trioproxy.serving import Serving, open_serving
 ADMIN, UPSTREAMS = "canary-of-the-administrator", "sk-canary-of-the-upstream"
 BEARER = (f"Authorization: Bearer {ADMIN}",)
 JSON = "Content-Type: application/json"
+DEEP = b'{"model":"m","url":"http://h","provider":' + b"[" * 900 + b"]" * 900 + b"}"
 LOCAL = {"provider": "local", "model": "qwen3", "base_url": "http://127.0.0.1:8080", "api_mode": "chat_completions"}
 WITH_TOKEN = f'listen = "127.0.0.1:0"\ntoken = "{ADMIN}"'
 
-Reload = Callable[[], Awaitable[Sequence[str]]]
+Reload = Callable[[], Awaitable[Mapping[str, Sequence[str]]]]
 
 
 class Served:
@@ -192,6 +194,8 @@ def test_without_the_section_there_is_no_listener() -> None:
         ),
         (("POST", "/targets"), b"{", (JSON,), 400, 'the body is not JSON: Expected {"provider"'),
         (("POST", "/targets"), b"[" * 9999, (JSON,), 400, "the body is not JSON"),
+        (("POST", "/targets"), b'{"model":"\xff"}', (JSON,), 400, "the body is not JSON"),
+        (("POST", "/targets"), DEEP, (JSON,), 400, "the body nests its lists and objects too deep"),
         (("POST", "/targets"), b"[]", (JSON,), 400, "Expected a JSON object such as"),
         (("POST", "/targets"), b" " * 70_000, (JSON,), 413, "larger than"),
         (("POST", "/targets"), b'{"name": "x"}', (JSON,), 400, "the file has no [targets.x]"),
@@ -209,15 +213,35 @@ async def test_what_is_asked_wrongly(
         assert answer.headers["allow"].split(", ")
 
 
+async def test_where_there_are_targets_alone_other_paths_are_told_so() -> None:
+    async with (
+        open_serving(config.read('listen = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"', Path(), {})) as serving,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(serving.serve)
+        got = await peers.ask(int(serving.url.rpartition(":")[2]), b"{}", path="/v1/messages")
+        nursery.cancel_scope.cancel()
+    assert got.status == 404
+    assert b"nothing is served at /v1/messages; there are targets alone, at /targets/KEY" in got.body
+
+
 async def test_all_that_is_wrong_with_a_registration_is_told_at_once() -> None:
     async with served() as proxy:
-        answer = await proxy.admin("POST", "/targets", {"base_url": "ftp://x", "api_mode": "chat"}, BEARER)
+        answer = await proxy.admin(
+            "POST",
+            "/targets",
+            {"base_url": "ftp://x", "api_mode": "chat", "api_key": 5, "max_tokens": 0, "modle": "m"},
+            BEARER,
+        )
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["type"]) == (400, "invalid_request")
     assert [problem["message"].partition(":")[0] for problem in error["problems"]] == [
-        "mode",
+        "a target has no 'modle'",
+        "api_key",
+        "api_mode",
         "[target] needs a model",
-        "url",
+        "max_tokens",
+        "base_url",
     ]
 
 
@@ -252,17 +276,17 @@ async def test_who_drains_is_not_ready_and_well(autojump_clock: trio.testing.Moc
 
 
 async def test_a_reload_tells_what_has_changed_or_all_that_is_wrong() -> None:
-    async def reload() -> list[str]:
-        return ["drain 30s → 5s"]
+    async def reload() -> dict[str, list[str]]:
+        return {"changes": ["drain 30s → 5s"], "warnings": []}
 
-    async def wrong() -> list[str]:
+    async def wrong() -> dict[str, list[str]]:
         raise ConfigError([Problem("there is no stage 'x'", "y", Position(3, 9))], file="stages.toml")
 
-    async def gone() -> list[str]:
+    async def gone() -> dict[str, list[str]]:
         raise FileNotFoundError(2, "No such file or directory", "stages.toml")
 
     for what, status, says in (
-        (reload, 200, '{"changes":["drain 30s → 5s"]}'),
+        (reload, 200, '{"changes":["drain 30s → 5s"],"warnings":[]}'),
         (wrong, 400, "stages.toml:3:9: there is no stage 'x'"),
         (gone, 500, "nothing was reloaded: stages.toml: No such file or directory"),
         (None, 409, "no file is served here"),
@@ -272,6 +296,41 @@ async def test_a_reload_tells_what_has_changed_or_all_that_is_wrong() -> None:
             assert (await proxy.admin("POST", "/reload")).status == 401
         assert answer.status == status
         assert says in answer.body.decode()
+
+
+async def test_a_bug_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def reload() -> dict[str, list[str]]:
+        raise ZeroDivisionError
+
+    async with served(on_reload=reload) as proxy:
+        answer = await proxy.admin("POST", "/reload", headers=BEARER)
+        assert failed(answer) == (500, "internal", "internal error in the proxy: see its log")
+        assert (await proxy.admin("GET", "/readyz")).status == 200
+    [said] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (said.getMessage(), bool(said.exc_info)) == ("POST /reload failed", True)
+
+
+async def test_other_hosts_are_let_in_from_a_reload_on() -> None:
+    async def asked() -> int:
+        lines = ["GET /healthz HTTP/1.1", "Host: proxy.lan", "", ""]
+        port = int(proxy.address.rpartition(":")[2])
+        return (await peers.exchange(port, "\r\n".join(lines).encode(), method="GET")).status
+
+    async with served() as proxy:
+        assert await asked() == 403
+        await proxy.serving.reload(msgspec.structs.replace(proxy.serving.config, hosts=("proxy.lan",)))
+        assert await asked() == 200
+
+
+async def test_what_is_known_of_a_targets_upstream_outlives_a_reload_and_goes_with_the_target() -> None:
+    async with served() as proxy:
+        done = await proxy.registered({**LOCAL, "base_url": "http://127.0.0.1:1"})
+        await proxy.ask(f"/targets/{done['key']}/v1/messages", QUESTION, f"x-api-key: {done['token']}")
+        row = b'trioproxy_upstream_requests_open{upstream="targets.local"} 0'
+        await proxy.serving.reload(proxy.serving.config)
+        assert row in (await proxy.admin("GET", "/metrics")).body
+        await proxy.admin("DELETE", f"/targets/{done['key']}", headers=BEARER)
+        assert row not in (await proxy.admin("GET", "/metrics")).body
 
 
 async def test_a_program_registers_one_too() -> None:

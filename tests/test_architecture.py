@@ -54,6 +54,7 @@ OURS: dict[str, set[str]] = {
     "models": {"dialects.models"},
     "sessions": {"dialects", "endpoints", "http.headers"},
     "notify": set(),
+    "stamp": set(),
     "tokens": {"items"},
     "pipeline": {"stage", "items", "errors"},
     "registry": {"stage", "stages", "units", "errors", "toml"},
@@ -65,7 +66,7 @@ OURS: dict[str, set[str]] = {
     "dialects": {"dialects", "stage", "items", "errors", "ledger"},
     "dialects.*": {"dialects", "stage", "items", "errors", "ledger"},
     "http": set(),
-    "http.*": {"http", "errors", "items", "units"},  # knows nothing of LLMs
+    "http.*": {"http", "errors", "items", "stamp", "units"},  # knows nothing of LLMs
     "store": {"units"},
     "store.breaker": {"store", "units"},
     "store.memory": set(),
@@ -78,16 +79,17 @@ OURS: dict[str, set[str]] = {
     "config": {"config", "toml", "errors"},
     "config.*": {"config", "toml", "registry", "pipeline", "dialects", "errors", "items", "stage", "units"}
     | {"models", "sessions", "store", "http.client", "http.limits", "http.reach"}
-    | {"http.certificate", "http.forwarded", "http.gate", "http.listen", "http.tls"},
+    | {"http.certificate", "http.forwarded", "http.gate", "http.listen", "http.target", "http.tls"},
     "upstream": {"clients", "config", "dialects", "http", "replay"},
     "clients": {"config", "errors", "items", "http.headers"},
-    "keys": {"config", "errors", "items"},
+    "command": {"config.sources"},
+    "keys": {"command", "config", "errors", "items", "stamp"},
     "registered": {"config"},
     "targets": {"clients", "config", "errors", "items", "models", "registered", "store", "http.headers"},
     "admin": {"clients", "config", "errors", "exposition", "items", "registered", "store", "targets", "units", "http"},
     "guard": {"config", "errors", "items", "units"},
     "choice": {"config", "guard"},
-    "shared": {"config", "guard", "http.client", "keys", "metrics", "store.vault", "targets", "tracing"},
+    "shared": {"collector", "config", "guard", "http.client", "keys", "metrics", "store.vault", "targets", "tracing"},
     "attempts": {"config", "errors", "guard", "items", "ledger", "record", "shared", "stage", "tracing", "upstream"}
     | {"http.client", "http.headers", "http.incoming"},
     "ends": {"dialects", "errors", "items", "upstream", "http.coding", "http.headers", "http.incoming"},
@@ -128,7 +130,7 @@ OURS: dict[str, set[str]] = {
     | {"admin", "errors", "exposition", "items", "targets"},
     "embed": {"config", "errors", "serving"},
     "collector": set(),
-    "reload": {"config", "errors", "notify", "registry"},
+    "reload": {"config", "errors", "notify", "registry", "stamp"},
     "control": {"config.file", "exposition", "http.listen"},
     "worker": {"collector", "config", "control", "errors", "http", "log", "registry", "reload", "serving", "store"},
     "workers": {"config", "control", "exposition", "http"},
@@ -152,6 +154,7 @@ THEIRS: dict[str, list[str]] = {
         "beside",
         "ends",
         "replay",
+        "command",
         "keys",
         "targets",
         "serving",
@@ -202,7 +205,7 @@ STANDARD: dict[str, list[str]] = {
     ],
     "socket": ["http.*", "store.valkey", "notify", "control", "worker", "workers"],
     "ssl": ["http.*", "store.valkey"],
-    "subprocess": ["keys", "workers"],
+    "subprocess": ["command", "workers"],
 }
 
 
@@ -303,6 +306,7 @@ AWAITING = [
     "otel",
     "ends",
     "upstream",
+    "command",
     "keys",
     "replay",
     "cli",
@@ -386,6 +390,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "": "names only: the tests above import them",
     "__main__": "tests/cli/test_init.py runs it",
     "registered": "tests/test_targets.py: what is registered",
+    "stamp": "tests/test_reload.py, test_keys.py and http/test_tls.py: files that have changed",
     "http": "a docstring only",
     "store": "a protocol and a record: the tests of what keeps it, and of the file",
     "dialects": "a table: tests/test_proxy.py and the test of each dialect go through it",

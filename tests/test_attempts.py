@@ -515,7 +515,7 @@ async def test_over_its_limit_an_upstream_is_not_asked_and_the_client_is_told_so
         got = await ask(port, body, path=path)
         script.go_on.set()
     assert (got.status, got.headers["retry-after"], len(a.requests)) == (expected, "1", 1)
-    assert b"is busy with 1 requests" in got.body
+    assert b"is busy with 1 request," in got.body
 
 
 async def test_one_that_is_full_is_passed_over_for_one_that_is_not() -> None:

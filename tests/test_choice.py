@@ -59,7 +59,7 @@ async def test_where_an_upstream_goes_only_its_own_keys_move() -> None:
 
 async def test_what_has_failed_comes_last_in_the_order_of_the_others() -> None:
     found, guards = route("a", "b", "c"), Guards()
-    guards.of(found.upstream).failed()
+    guards.of(found.upstream).failed("unreachable")
     assert order(found, guards=guards) == ["b", "c", "a"]
 
 
@@ -68,6 +68,6 @@ async def test_what_is_full_comes_behind_what_has_room_and_before_what_has_faile
         Route("/", Upstream(name, "anthropic", None, tolerance=Tolerance(concurrency=1, max_fails=1))) for name in "abc"
     )
     found, guards = Route("/", first.upstream, others=tuple(others)), Guards()
-    guards.of(first.upstream).failed()
+    guards.of(first.upstream).failed("unreachable")
     await guards.of(others[0].upstream).enter("somebody")
     assert order(found, guards=guards) == ["c", "b", "a"]

@@ -1,5 +1,6 @@
 """The whole of `trioproxy/config/`: what a file says, and what the operator is told that is wrong with it."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -560,6 +561,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "2:7: url: has characters that must be percent-encoded",
     ),
     "url with a wrong port": ('[upstreams.a]\nurl = "http://x:99999"', "2:7: url: Port out of range 0-65535 = …"),
+    "url of no host": (
+        '[upstreams.a]\nurl = "http://a..b/"',
+        "2:7: url: no host has the name 'a..b': between dots are 1 to 63 characters",
+    ),
     "url with port 0": ('[upstreams.a]\nurl = "http://x:0"', "2:7: url: there is no port 0 to connect to"),
     "url with half an address": ('[upstreams.a]\nurl = "http://[::1"', "2:7: url: Invalid IPv6 URL = …"),
     "header of the framing": (
@@ -873,6 +878,17 @@ def test_a_file_that_is_not_utf_8_says_where(tmp_path: Path) -> None:
         config.load(file, {})
 
 
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for odd in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ConfigError, match="this is no regular file"):
+            config.load(odd, {})
+    with (file := tmp_path / "stages.toml").open("wb") as opened:
+        opened.truncate(2**40)
+    with pytest.raises(ConfigError, match=r"stages\.toml: the file is larger than 1 MiB"):
+        config.load(file, {})
+
+
 def test_the_options_of_one_stage_as_they_stand_there(tmp_path: Path) -> None:
     file = tmp_path / "stages.toml"
     file.write_text('x = 1\n[stages]\nodd = 5\n[stages.slow]\nuse = "keepalive"\nafter = { env = "A" }\n')
@@ -996,4 +1012,4 @@ def test_encryption_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
     [problem] = refused(f'{UP}[store]\nkey = "{LONG}"').problems
     assert problem.message == "key: needs the package cryptography, which is not installed"
-    assert problem.hint == "pip install 'trioproxy[encryption]'"
+    assert problem.hint == "in a checkout: pip install '.[encryption]'"

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from trioproxy.config.file import File
-from trioproxy.control import Answer, Ask, Channel, Last, Message, Serve, Shared
+from trioproxy.control import Answer, Ask, Channel, Last, Leaving, Message, Passed, Serve
 from trioproxy.exposition import Family, Snapshot
 from trioproxy.http.listen import Address, Listen
 
@@ -17,7 +17,7 @@ LISTEN = Listen(Address("127.0.0.1:0"), Path("cert.pem"), None, True)
 
 
 def serve(*listens: Listen, text: str = "…") -> Serve:
-    shared = tuple(Shared(number, listen) for number, listen in enumerate(listens))
+    shared = tuple(Passed(number, listen) for number, listen in enumerate(listens))
     file = File(path=Path("stages.toml"), listen=(LISTEN,), log_level="debug")
     return Serve(number=1, file=file, first=text, text=text, listeners=shared, targets=b"\x00\xff", colour=True)
 
@@ -36,6 +36,7 @@ async def ends() -> AsyncIterator[tuple[Channel, Channel]]:
         serve(text="a line\nand another"),
         Ask(number=2, what="targets", data=bytes(range(256))),
         Answer(number=3, error="no"),
+        Leaving(),
         Last(cut=2, metrics=Snapshot([Family("a", "counter", "b", ("c",), [(("d",), [1.0])])])),
     ],
 )

@@ -190,7 +190,7 @@ async def in_a_nursery(config: trioproxy.Config) -> None:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(trioproxy.serve, config)
-    except* OSError as group:  # trio's own doing
+    except* (OSError, TypeError) as group:  # trio's own doing
         [exc] = group.exceptions
         raise exc from None
 
@@ -204,7 +204,7 @@ async def in_a_thread(config: trioproxy.Config) -> None:
 async def test_a_port_that_is_taken_is_told_to_the_caller(way: Callable[[trioproxy.Config], Awaitable[None]]) -> None:
     async with upstream(streams) as up:
         with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{up.port}: "):
-            await way(to(up.port, f"127.0.0.1:{up.port}"))
+            await way(to(1, f"127.0.0.1:{up.port}"))
     assert "trioproxy" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -235,8 +235,11 @@ async def test_a_reload_that_cannot_be_leaves_all_as_it_was() -> None:
         other = trioproxy.configure(upstreams={"up": RECORDED}, store={"url": "off"})
         with pytest.raises(ConfigError, match="store: cannot be another one while it serves"):
             await proxy.reload(other)
+        traced = trioproxy.configure(upstreams={"up": RECORDED}, tracing={"endpoint": "http://127.0.0.1:4318"})
+        with pytest.raises(ConfigError, match="tracing: cannot be another one while it serves"):
+            await proxy.reload(traced)
         with pytest.raises(OSError, match="cannot listen on"):
-            await proxy.reload(to(up.port, f"127.0.0.1:{up.port}", Shout))
+            await proxy.reload(to(1, f"127.0.0.1:{up.port}", Shout))
         assert texts((await ask(port_of(proxy.url), STREAM)).body) == ["hi"]
 
 
@@ -312,6 +315,10 @@ def test_a_program_without_trio_has_it_in_a_thread() -> None:
         assert target.url.startswith(f"{proxy.url}/targets/")
         proxy.forget_target(target.key)
         assert b"HELLO" not in asked(other.url)
+        assert proxy.config.routes[0].response[2].cls is Shout
+        other.drain()
+        with pytest.raises(OSError, match=r"refused|reset"):
+            asked(other.url)
     assert "trioproxy" not in [thread.name for thread in threading.enumerate()]
     with pytest.raises(OSError, match="refused"):
         asked(proxy.url)
@@ -322,6 +329,25 @@ def test_what_the_block_of_a_thread_raises_comes_out_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"), trioproxy.run_in_thread(config):
         raise KeyError("mine")
     assert "trioproxy" not in [thread.name for thread in threading.enumerate()]
+
+
+# ── mistakes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("way", [in_a_block, in_a_nursery, in_a_thread])
+@pytest.mark.parametrize("what", ["stages.toml", {"upstreams": {"up": RECORDED}}])
+async def test_what_is_no_configuration_is_told_how_to_become_one(
+    way: Callable[[Any], Awaitable[None]], what: object
+) -> None:
+    expected = r"^expected a Config: trioproxy\.configure\(…\) or trioproxy\.load_config\(FILE\), got (str|dict)$"
+    with pytest.raises(TypeError, match=expected):
+        await way(what)
+
+
+def test_under_asyncio_the_way_in_a_thread_is_named() -> None:
+    config = trioproxy.configure(listen="127.0.0.1:0", upstreams={"demo": RECORDED})
+    with pytest.raises(RuntimeError, match=r"^open_proxy and serve need trio; elsewhere run_in_thread"):
+        in_a_block(config).__await__().send(None)  # as an event loop does that is not trio's
 
 
 # ── what the documentation shows ────────────────────────────────────────────────────────────────────────────────────

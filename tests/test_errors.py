@@ -92,6 +92,16 @@ def test_secrets_are_blotted_out_in_their_columns(line: str, shown: str | None) 
     assert len(quoted(line)) == len(line)
 
 
+def test_where_the_admin_listener_is_is_no_secret() -> None:
+    source = '[admin]\nlisten = "127.0.0.1"\ntoken = { file = "/run/admin" }\ntokn = "sk-1"'
+    shown = str(ConfigError([Problem("no", at=Position(line, 1)) for line in (2, 3, 4)], file="f", source=source))
+    assert [line for line in shown.splitlines() if " | " in line and "^" not in line] == [
+        '2 | listen = "127.0.0.1"',
+        '3 | token = { file = "/run/admin" }',
+        '4 | tokn = "****"',
+    ]
+
+
 def test_a_proxy_error_says_what_the_client_is_told() -> None:
     assert str(ProxyError(Error("overloaded", "busy", 529))) == "529 overloaded: busy"
 
@@ -106,6 +116,11 @@ def test_a_proxy_error_says_what_the_client_is_told() -> None:
         ('tokn = "sk-1', 'tokn = "****'),
         ('url = "http://127.0.0.1:1"', 'url = "http://127.0.0.1:1"'),
         ('idle-timeout = "soon"', 'idle-timeout = "soon"'),
+        ('insecure = "yes"', 'insecure = "yes"'),
+        ('retries = "many"', 'retries = "many"'),
+        ('token = { file = "/run/secrets/up" }', 'token = { file = "/run/secrets/up" }'),
+        ('token = { file = "../up.key" }', 'token = { file = "../up.key" }'),
+        ('token = { file = "sk-1" }', 'token = { file = "****" }'),
     ],
 )
 @pytest.mark.parametrize("table", ["[upstreams.a]", "[upstream.a]", '["upstreams".a]'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,11 @@ def test_team(tmp_path: Path) -> None:
             config.load(ROOT / "examples" / "team.toml", {key: environ[key] for key in environ if key != name})
 
 
+def test_the_documentation_shows_the_file_that_init_writes_for_a_team() -> None:
+    shown = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)[0]
+    assert tomllib.loads(shown) == tomllib.loads((ROOT / "examples" / "team.toml").read_text())
+
+
 WEBUI = "open-webui-on-claude.toml"
 
 
@@ -312,11 +318,20 @@ SNIPPETS = [
 ]
 
 
+_OF_A_KIND = {
+    "VALKEY_URL": "valkey://127.0.0.1:6379",
+    "ANTHROPIC_BASE_URL": "https://api.anthropic.com",
+    "TLS_CERTIFICATE": "cert.pem",
+    "TLS_KEY": "key.pem",
+    "TRIOPROXY_STORE": "memory:",
+}
+
+
 class Everything(dict[str, str]):
     """An environment that has every variable."""
 
     def __missing__(self, name: str) -> str:
-        return "valkey://127.0.0.1:6379" if name == "VALKEY_URL" else "0123456789abcdef0123456789abcdef"
+        return _OF_A_KIND.get(name) or f"{name}-0123456789abcdef0123456789abcdef"
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name else default

@@ -62,7 +62,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(autojump
         await wait_all_tasks_blocked()
         nursery.start_soon(held, one, "b", end)
         await wait_all_tasks_blocked()
-        with pytest.raises(Full, match="busy with 1 requests, and 1 are waiting") as caught:
+        with pytest.raises(Full, match="busy with 1 request, and 1 are waiting") as caught:
             await one.enter("c")
         assert trio.current_time() == 0
         end.set()
@@ -116,14 +116,15 @@ async def test_failures_in_a_row_open_the_circuit_and_one_answer_closes_it(
     one = guard(max_fails=3, fail_timeout=Seconds(30))
     with caplog.at_level(logging.WARNING, "trioproxy"):
         for _ in range(2):
-            one.failed()
-            one.failed()
+            one.failed("it answered 500")
+            one.failed("it answered 500")
             one.worked()
             assert not one.passed_over
         for _ in range(4):
-            one.failed()
+            one.failed("it answered 500")
     assert [record.message for record in caplog.records] == [
-        "upstream 'up' has failed 3 times in a row: passed over for 30s where a route has another"
+        "upstream 'up' has failed 3 times in a row (at last: it answered 500): "
+        "passed over for 30s where a route has another"
     ]
     await trio.sleep(29.9)
     assert one.passed_over
@@ -133,7 +134,7 @@ async def test_failures_in_a_row_open_the_circuit_and_one_answer_closes_it(
 
 async def test_after_the_pause_one_request_tries_it(autojump_clock: MockClock) -> None:
     one = guard(max_fails=1, fail_timeout=Seconds(30))
-    one.failed()
+    one.failed("it answered 500")
     await trio.sleep(30)
     assert not one.passed_over
     one.tried()
@@ -144,10 +145,10 @@ async def test_after_the_pause_one_request_tries_it(autojump_clock: MockClock) -
 
 async def test_the_one_that_tries_it_in_vain_opens_the_circuit_again(autojump_clock: MockClock) -> None:
     one = guard(max_fails=1, fail_timeout=Seconds(30))
-    one.failed()
+    one.failed("it answered 500")
     await trio.sleep(30)
     one.tried()
-    one.failed()
+    one.failed("it answered 500")
     await trio.sleep(29.9)
     assert one.passed_over
 
@@ -155,7 +156,7 @@ async def test_the_one_that_tries_it_in_vain_opens_the_circuit_again(autojump_cl
 async def test_none_is_ever_passed_over_for_failures_if_the_file_says_so() -> None:
     one = guard(max_fails=0)
     for _ in range(100):
-        one.failed()
+        one.failed("it answered 500")
     assert not one.passed_over
 
 
@@ -198,6 +199,18 @@ async def test_a_guard_outlives_a_reload_and_those_of_upstreams_that_are_gone_do
     assert guards.of(changed) is kept
     assert kept.tolerance.concurrency == 5
     assert [name for name, _ in guards] == ["stays"]
+
+
+async def test_a_guard_of_a_registered_target_stays_for_as_long_as_the_target() -> None:
+    guards = Guards()
+    names = ["targets.a", "targets.b"]
+    for name in names:
+        guards.of(Upstream(name, "anthropic", None)).failed("it answered 500")
+    guards.use({}, iter(names))
+    assert [name for name, _ in guards] == names
+    guards.forget("targets.a")
+    guards.forget("targets.a")
+    assert [name for name, _ in guards] == ["targets.b"]
 
 
 async def test_under_a_random_load_the_limit_holds_and_every_place_comes_back(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.test_command import ended, running
 from trioproxy.config import Secret, Token, TokenCommand, TokenFile, Upstream
 from trioproxy.errors import ProxyError
 from trioproxy.keys import Keys
@@ -199,68 +200,18 @@ async def test_a_refused_token_is_asked_for_again_once(counted: str, mock_clock:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("command", "told"),
     [
-        (f"echo {FIRST}; exit 3", "exited with status 3; run it yourself to see why"),
-        (f"echo {FIRST} >&2; false", "exited with status 1; run it yourself to see why"),
-        ("kill -9 $$", "was ended by signal 9; run it yourself to see why"),
-        ("true", "prints nothing"),
-        (f"echo {FIRST}; echo {FIRST}", "prints no token of printable ASCII characters"),
-        ("yes", "prints more than 64 KiB"),
+        (("/bin/sh", "-c", f"echo {FIRST}; exit 3"), "the command sh exited with status 3; run it yourself to see why"),
+        (("/nowhere/gone", FIRST), "the command gone cannot be run: No such file or directory"),
     ],
 )
 async def test_a_program_that_gives_none_is_named_and_not_quoted(
-    script: str, told: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    command: tuple[str, ...], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened() as keys:
-        assert await refused(keys, shell(script)) == f"the command sh {told}"
-    assert [record.getMessage() for record in caplog.records] == [f"no token: the command sh {told}"]
-    assert capfd.readouterr() == ("", "")
-
-
-async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
-    async with opened() as keys:
-        told = await refused(keys, up(TokenCommand((f"{tmp_path}/gone", FIRST))))
-    assert told == "the command gone cannot be run: No such file or directory"
-
-
-def running(marker: str) -> list[str]:
-    """The processes whose command line has `marker`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [entry.parent.name] if marker in entry.read_text() else []
-        except OSError:
-            continue
-    return found
-
-
-async def ended(marker: str) -> None:
-    """Wait for the last of them; what a shell has just forked dies a moment later than the shell."""
-    while running(marker):
-        await trio.lowlevel.checkpoint()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-async def test_a_program_that_takes_too_long_ends_with_all_it_started(
-    mock_clock: trio.testing.MockClock, tmp_path: Path
-) -> None:
-    marker = f"[{tmp_path.name}]"
-    script = f"sh -c 'sleep 50; : {marker}' & sleep 50; : {marker}"
-    told: list[str] = []
-
-    async def ask(keys: Keys) -> None:
-        told.append(await refused(keys, shell(script)))
-
-    async with opened() as keys, trio.open_nursery() as nursery:
-        nursery.start_soon(ask, keys)
-        while len(running(marker)) < 2:
-            await trio.lowlevel.checkpoint()
-        while not told:
-            mock_clock.jump(10)
-            await trio.lowlevel.checkpoint()
-    assert told == ["the command sh took more than 10 s"]
-    await ended(marker)
+        assert await refused(keys, up(TokenCommand(command))) == told
+    assert [record.getMessage() for record in caplog.records] == [f"no token: {told}"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -271,15 +222,6 @@ async def test_closing_ends_what_runs(tmp_path: Path) -> None:
         while not running(marker):
             await trio.lowlevel.checkpoint()
     await ended(marker)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at itself in /proc")
-async def test_a_program_has_nothing_to_read_and_a_session_without_a_terminal() -> None:
-    async with opened() as keys:
-        told = await keys.token(shell("echo $(readlink /proc/$$/fd/0) $(cut -d ' ' -f 1,5,6,7 /proc/$$/stat)"))
-    assert told
-    stdin, process, group, session, terminal = told.split()
-    assert (stdin, group, session, terminal) == ("/dev/null", process, process, "0")
 
 
 async def test_the_last_token_serves_for_a_while_when_the_program_fails(
@@ -351,6 +293,14 @@ async def test_what_is_no_token_is_not_taken_for_one(given: Any, caplog: pytest.
 
     async with opened() as keys:
         assert await refused(keys, up(function)) == "its token function failed: ValueError"
+    assert FIRST not in caplog.text
+
+
+async def test_a_function_that_is_not_async_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    function: Any = lambda: FIRST  # noqa: E731  # as programs write it
+    async with opened() as keys:
+        assert await refused(keys, up(function)) == "its token function must be async, and gave str"
+    assert "no token: its token function must be async, and gave str" in caplog.text
     assert FIRST not in caplog.text
 
 

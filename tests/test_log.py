@@ -149,6 +149,29 @@ async def test_a_path_is_told_at_bounded_length() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
+async def test_what_would_be_obeyed_by_a_terminal_is_written_as_its_number(form: Any) -> None:
+    ugly = "m\n12:00:01 info \x1b[31mX\x7f\x85\x9b31m\u2028\u202e\U000e0041"
+    out, asked = io.StringIO(), Asked()
+    set_up("info", form, out, colour=False)
+    asked.target = Target(f"/{ugly}", None, None)
+    with Record("x", incoming=asked) as record:
+        record.model = ugly
+    log = logging.getLogger("trioproxy.http")
+    log.warning("it says %s", ugly)
+    try:
+        raise ValueError(ugly)
+    except ValueError:
+        log.exception("failed")
+    said = out.getvalue()
+    assert "\\u001b[31mX\\u007f\\u0085\\u009b31m\\u2028\\u202e\\udb40\\udc41" in said
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert not re.search("^12:00:01 info", said, re.MULTILINE)
+    if form == "json":
+        exchange, message, _ = lines(out)
+        assert (exchange["model"], message["message"]) == (ugly, f"it says {ugly}")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
 async def test_one_of_several_processes_says_which_it_is(form: Any) -> None:
     out = io.StringIO()
     set_up("info", form, out, colour=False, worker=3)

@@ -13,12 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.peers import Line, answer, ask, connect, exchange, free_port, request, upstream
 from tests.test_proxy import DELTA, END, START, STREAM, streams
 from trioproxy import config
+from trioproxy.config import Upstream
 from trioproxy.exposition import Family, Snapshot, merged, write
 from trioproxy.metrics import Metrics
 from trioproxy.record import Record
 from trioproxy.serving import Serving, open_serving
+from trioproxy.shared import Shared
 from trioproxy.store import Settings
 from trioproxy.store.vault import open_vault
+from trioproxy.targets import Targets
 
 Samples = dict[str, float]
 
@@ -235,6 +238,49 @@ async def test_what_was_lost_between_the_dialects_is_counted_by_route() -> None:
         assert "top_k" in got.headers["x-trioproxy-lossy"]
         samples = await counted(served)
     assert about(samples, "lossy_requests_total") == {"{route=/,upstream=up}": 1}
+
+
+async def test_targets_that_come_and_go_leave_no_series_of_their_own() -> None:
+    fast = '[targets.fast]\nmodel = "m"\nmode = "anthropic_messages"\nurl = "http://127.0.0.1:%d"\n'
+    async with upstream(streams) as up, serving(up.toml() + fast % up.port) as (served, port):
+        targets = served.targets
+        said = {"model": "m", "mode": "anthropic_messages", "url": f"http://127.0.0.1:{up.port}"}
+        for more in ({"token": "a"}, {"token": "b"}, {"provider": "mine", "token": "c"}, {"provider": "mine"}, None):
+            done = await targets.register({"name": "fast"} if more is None else said | more)
+            for token, status in ((str(done.token), 200), ("another", 401)):
+                got = await ask(port, STREAM, path=f"{done.path}/v1/messages", headers=(f"x-api-key: {token}",))
+                assert got.status == status
+            samples = await counted(served)
+            if more is not None:
+                await targets.forget(done.key)
+    named = ("targets.registered", "targets.mine", "targets.fast")
+    assert about(samples, "client_requests_total") == {
+        f"{{client={name},end=complete}}": number for name, number in zip(named, (2, 2, 1), strict=True)
+    }
+    assert {labels.split(",model")[0] for labels in about(samples, "request_seconds_count")} == {
+        "{route=/targets,upstream=",
+        *(f"{{route=/targets,upstream={name}" for name in named),
+    }
+    assert about(samples, "upstream_requests_open") == {"{upstream=targets.fast}": 0}
+    assert about(samples, "output_tokens_total")["{route=/targets,upstream=targets.mine,model=m}"] == 4
+
+
+async def test_of_targets_under_way_only_so_many_providers_are_told_apart() -> None:
+    loaded = config.read('[upstreams.up]\nurl = "http://127.0.0.1:1"', Path("stages.toml"), {})
+    targets, metrics = Targets(loaded), Metrics()
+    async with open_vault(Settings(), Path()) as vault:
+        shared = Shared(vault, targets, metrics)
+        for number in range(300):
+            done = await targets.register({"model": "m", "url": "http://h", "provider": f"p{number}"})
+            await shared.guards.of(Upstream(f"targets.{done.key}", "anthropic", None)).enter(number)
+            with a_record(metrics) as record:
+                record.route, record.upstream = done.path, f"targets.{done.key}"
+                record.retried(record.upstream, "stale connection", elsewhere=False)
+        samples = page(metrics.snapshot())
+    for name in ("upstream_requests_open", "retries_total", "request_seconds_count"):
+        told = about(samples, name)
+        assert len(told) == 201
+        assert sorted(told.values())[-2:] == [1, 100]
 
 
 # ── bounds ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """Reloads: what is told of them, what they cannot change, and what they do to a file, its stages and its listeners."""
 
+import math
 import os
 import ssl
 import sys
@@ -19,6 +20,8 @@ from trioproxy.config import Config
 from trioproxy.config.differences import changes
 from trioproxy.config.file import File
 from trioproxy.errors import ConfigError
+from trioproxy.http.listen import Address, Listen, open_listeners
+from trioproxy.http.relisten import turn
 from trioproxy.reload import Reloading, stages_of, within_reach
 from trioproxy.serving import Serving, open_serving
 
@@ -38,7 +41,7 @@ def read(text: str) -> Config:
     [
         (UP, UP, []),
         (UP, f'drain = "5s"\n{UP}', ["drain 30s → 5s"]),
-        (UP, f'listen = ["127.0.0.1:1", "127.0.0.1:2"]\n{UP}', ["listen 127.0.0.1:4567 → 127.0.0.1:1, 127.0.0.1:2"]),
+        (UP, f'listen = ["127.0.0.1:3", "127.0.0.1:2"]\n{UP}', ["listen 127.0.0.1:4567 → 127.0.0.1:3, 127.0.0.1:2"]),
         (UP, f'{UP}[limits]\nhead = "32 KiB"', ["limits.head 64 KiB → 32 KiB"]),
         (UP, f'{UP}connect-timeout = "5s"', ["upstream up: timeouts.connect 10s → 5s"]),
         (UP, UP.replace(":1", ":2"), ["upstream up: url http://127.0.0.1:1 → http://127.0.0.1:2"]),
@@ -94,6 +97,21 @@ def test_what_is_opened_once_needs_a_restart() -> None:
     assert changes(old, config) == ["drain 30s → 1s"]
 
 
+async def test_what_stays_until_a_restart_is_a_warning_and_no_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "trioproxy.reload")
+    async with edited(tmp_path, HERE + UP) as file:
+        file.path.write_text(f'{HERE}{UP}[store]\nurl = "off"\n')
+        done = await file.reloading.reload()
+    stays = "store was changed in the file: needs a restart, and stays as it was until then"
+    assert done == {"changes": [], "warnings": [stays]}
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("INFO", f"{file.path} was reloaded: nothing changed"),
+        ("WARNING", stays),
+    ]
+
+
 # ── a file that is served ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -109,7 +127,7 @@ class Edited:
 
     async def edit(self, text: str) -> list[str]:
         self.path.write_text(text)
-        return await self.reloading.reload()
+        return (await self.reloading.reload())["changes"]
 
     @property
     def port(self) -> int:
@@ -206,8 +224,9 @@ async def test_certificates_are_read_anew(tmp_path: Path) -> None:
         before = await shown(file.port)
         assert await shown(file.port) == before
         write()
-        assert await file.edit(text) == []
+        assert await file.edit(text) == ["certificate of 127.0.0.1:0 read anew"]
         assert await shown(file.port) != before
+        assert await file.edit(text) == []
 
 
 async def test_a_listener_that_cannot_be_opened_refuses_it_all(tmp_path: Path) -> None:
@@ -222,6 +241,36 @@ async def test_a_listener_that_cannot_be_opened_refuses_it_all(tmp_path: Path) -
         with pytest.raises(OSError, match="failed"):
             await connect(other)  # nor is it opened in part
         await taken.aclose()
+
+
+async def test_a_certificate_that_cannot_be_read_changes_no_listener(tmp_path: Path) -> None:
+    pem, gone = tmp_path / "both.pem", tmp_path / "gone.pem"
+    for file in pem, gone:
+        CA.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
+    certain = [Listen(Address("127.0.0.1:0"), pem), Listen(Address("[::1]:0"), gone)]
+    listeners = await open_listeners(certain)
+    before = [(each.listen, each.tls) for each in listeners]
+    gone.unlink()
+    with pytest.raises(OSError, match=r"gone\.pem cannot be read"):
+        await turn(listeners, [Listen(Address("127.0.0.1:0"), pem, proxy_protocol=True), certain[1]], lambda _: None)
+    assert [(each.listen, each.tls) for each in listeners] == before
+    for listener in listeners:
+        listener.close()
+
+
+async def test_a_bug_refuses_the_reload_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def apply(new: Config, text: str) -> None:
+        raise ExceptionGroup("of a nursery", [ZeroDivisionError()])
+
+    path = tmp_path / "stages.toml"
+    path.write_text(UP)
+    file = File(path=path)
+    reloading = Reloading(file, file.read(UP), apply)
+    with pytest.raises(ConfigError, match="reading it failed with ExceptionGroup: see the log"):
+        await reloading.reload()
+    [said] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert said.getMessage() == f"{path} was not reloaded: what was served before still is"
+    assert said.exc_info
 
 
 # ── stages beside the file ──────────────────────────────────────────────────────────────────────────────────────────
@@ -259,8 +308,8 @@ async def test_stages_beside_the_file_are_imported_anew(beside: Path, monkeypatc
             # A word of the same length within the same second: its byte code would pass for fresh.
             seconds = (beside / "own_words.py").stat().st_mtime
             (beside / "own_words.py").write_text('WORD = "two"\n')
-            os.utime(beside / "own_words.py", (seconds, seconds))
-            assert await file.edit(text) == []
+            os.utime(beside / "own_words.py", (seconds, int(seconds)))
+            assert await file.edit(text) == ["own_words.py imported anew"]
             assert b'"two"' in (await ask(file.port, STREAM)).body
             assert sys.modules["own_stage"].WORD == "two"
             assert old.cls.feed.__globals__["WORD"] == "one"  # for an exchange that began with it
@@ -315,4 +364,9 @@ async def test_a_watched_file_is_reloaded_once_it_is_complete(beside: Path, auto
         path.write_text(text)
         await trio.sleep(5)
         assert len(applied) == 3
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf, "it looks no more"
+        await reloading.reload()
+        path.write_text(f"drain = 5\n{text}")
+        await trio.sleep(5)
+        assert len(applied) == 5
         nursery.cancel_scope.cancel()

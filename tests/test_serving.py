@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.test_proxy import STREAM, streams
 from tests.test_serve import Held, begin
 from trioproxy.http.listen import Address, Listen, open_listeners
 from trioproxy.serving import local_url, open_serving
+from trioproxy.targets import open_targets
 
 
 def serving(port: int, *listen: str) -> trioproxy.Config:
@@ -47,6 +50,21 @@ async def test_the_url_is_one_that_programs_here_can_ask_at(
     finally:
         for listener in listeners:
             listener.close()
+
+
+async def test_who_is_cancelled_while_it_opens_leaves_nothing_open(tmp_path: Path) -> None:
+    store = {"url": f"sqlite:{tmp_path}/thinking.db"}
+    listen = [f"unix:{tmp_path}/s"]
+    config = trioproxy.configure(listen=listen, upstreams={}, admin={"listen": f"unix:{tmp_path}/a"}, store=store)
+    targets = await open_targets(config)
+    await targets.register({"model": "m", "url": "http://127.0.0.1:1"})
+    with closing(sqlite3.connect(tmp_path / "thinking.targets.db")) as db:
+        db.execute("BEGIN EXCLUSIVE")  # another process writes
+        with trio.move_on_after(0.2) as waited:
+            async with open_serving(config):
+                raise AssertionError("it cannot be read yet")
+        assert waited.cancelled_caught
+    assert not (tmp_path / "s").exists()
 
 
 async def test_what_listens_before_it_serves_answers_then(tmp_path: Path) -> None:

@@ -250,6 +250,9 @@ async def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"url": "replay:recordings/hello.sse"}, "begins with http:// or https://"),
         ({"url": "http://user:sk-canary-x@127.0.0.1"}, "url: must not hold credentials"),
         ({"url": 5}, "Expected `str`, got `int`"),
+        ({"model": "m\n\x1b[31mX"}, r"model: Expected the name of one model, got 'm\n\x1b[31mX'"),
+        ({"models": ["m\u202e"]}, "models: Expected names of models"),
+        ({"provider": "p\x9bq"}, r"provider: Expected a name, got 'p\x9bq'"),
         ({"mode": "chat"}, "mode: Expected 'anthropic_messages' or"),
         ({"token": {"file": "/etc/passwd"}}, "token: Expected a text, got `dict`"),
         ({"token": {"env": "HOME"}}, "token: Expected a text, got `dict`"),
@@ -363,6 +366,41 @@ async def test_a_restart_changes_no_key_and_no_token(tmp_path: Path) -> None:
     assert refusal(again, gone.path, gone.token) == 404
     same = await again.register({**LOCAL, "token": TOKEN})
     assert (same.key, same.token, same.new) == (done.key, done.token, False)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_what_two_processes_have_registered_has_two_keys_and_each_can_be_taken_away(
+    tmp_path: Path, first: int
+) -> None:
+    processes = [await restarted(tmp_path) for _ in range(2)]
+    keys = [(await each.register(LOCAL)).key for each in processes]
+    mine, worker = await restarted(tmp_path), fresh(SQLITE)
+    worker.load(mine.snapshot())
+
+    async def tell(change: bytes) -> None:
+        worker.load(change)
+
+    mine.on_change = tell
+    gone, left = keys[first], keys[1 - first]
+    await mine.forget(gone)
+    again = await mine.register(LOCAL)
+    assert (again.key, again.new) == (left, False), "it takes the place of the other"
+    await mine.forget(left)
+    assert [*mine, *worker, *await restarted(tmp_path)] == []
+    assert refusal(worker, f"/targets/{left}") == 404
+
+
+async def test_who_is_told_of_what_goes_is_told_of_each_once() -> None:
+    mine, worker, gone = fresh(), fresh(), list[str]()
+    keys = [(await mine.register({**LOCAL, "model": model})).key for model in "abc"]
+    worker.load(mine.snapshot())
+    worker.on_gone = gone.append
+    assert list(worker.upstreams) == [f"targets.{key}" for key in keys]
+    await mine.forget(keys[1])
+    worker.load(mine.snapshot())
+    worker.load(mine.snapshot())
+    assert gone == [f"targets.{keys[1]}"]
+    assert [worker.get(key) for key in keys] == [mine.get(keys[0]), None, mine.get(keys[2])]
 
 
 async def test_with_a_key_nothing_of_them_can_be_read_in_the_file(tmp_path: Path) -> None:

@@ -185,6 +185,26 @@ def test_absurd_files_are_refused_without_a_traceback(text: str) -> None:
         assert toml.load(text, "x.toml").key(("a",)) == Position(1, 1, 1)
 
 
+@pytest.mark.parametrize("part", ["a", "a1-_ ", '"a.\\"b" ', "'a.b'"])
+@pytest.mark.parametrize("form", ["[{}]", "[[{}]]", "{} = 1", "x = {{ {} = 1 }}", "x = 'a' # b\n[{}]"])
+def test_a_key_of_very_many_parts_is_refused_before_it_takes_time(form: str, part: str) -> None:
+    assert toml.load(form.format(".".join([part] * 100)), "x.toml").tables
+    with pytest.raises(ConfigError, match=r"x\.toml: a key of the file has more than 100 parts"):
+        toml.load(form.format(".".join([part] * 101)), "x.toml")
+
+
+@pytest.mark.parametrize("quotes", ['"', "'", '"""', "'''", '"""\n', "'''\n"])
+def test_a_text_may_have_as_many_as_it_likes(quotes: str) -> None:
+    text = f"{quotes}{'a.' * 300}{quotes.strip()}"
+    assert toml.load(f"x = {text} # {'a.' * 300}\n", "x.toml").tables == {"x": "a." * 300}
+
+
+def test_places_are_found_behind_texts_of_several_lines() -> None:
+    document = toml.load("".join(f"[a{number}]\nx = '''\n\n'''\n" for number in range(1000)), "x.toml")
+    assert document.value(("a999", "x")) == Position(3998, 5, 3)
+    assert document.key(("a999",)) == Position(3997, 2, 4)
+
+
 @given(names)
 def test_a_name_as_a_key(name: str) -> None:
     assert tomllib.loads(f"{toml.key(name)} = 1") == {name: 1}

@@ -1,15 +1,18 @@
 """Several workers, as real processes: what becomes of them, and of what they serve. tests/stories tells more."""
 
+import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGHUP, SIGKILL, SIGTERM
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from tests.peers import answer, ask, connect, free_port, upstream
+from tests.peers import answer, ask, connect, free_port, request, upstream
 from tests.test_proxy import END, STREAM, streams
 from tests.test_serve import Held, Running, begin, serving
 from trioproxy import config
@@ -17,6 +20,7 @@ from trioproxy.config.file import File
 from trioproxy.config.processes import available, kept_apart
 from trioproxy.errors import ConfigError
 from trioproxy.http.listen import open_listeners
+from trioproxy.targets import Targets
 from trioproxy.workers import StartError, Supervisor
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
@@ -86,6 +90,52 @@ async def test_workers_that_never_serve_are_given_up(
     assert len(said) <= 2 * 5  # with ever longer pauses between
 
 
+async def test_a_worker_that_never_says_a_word_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    file = File(path=tmp_path / "stages.toml")
+    supervisor = Supervisor(file, UP, file.read(UP), [], registered=bytes, colour=False)
+    await supervisor.run()
+    assert str(supervisor.failure) == "no worker can serve: signal SIGKILL: it did not begin within 30 s"
+    assert trio.current_time() >= 5 * 30
+
+
+async def test_a_worker_that_hangs_is_killed_and_what_it_had_counted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trioproxy.workers._EVERY", 0.2)
+    text = f'listen = "127.0.0.1:0"\n{UP}'
+    file = File(path=tmp_path / "stages.toml")
+    loaded = file.read(text)
+    listeners = await open_listeners(loaded.listen)
+    supervisor = Supervisor(file, text, loaded, listeners, registered=Targets(loaded).snapshot, colour=False)
+
+    async def said(what: str) -> None:
+        while what not in caplog.messages:  # noqa: ASYNC110  # a log wakes nobody
+            await trio.sleep(0.02)
+
+    caplog.set_level(logging.INFO, "trioproxy.workers")
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await supervisor.ready.wait()
+            assert (await ask(int(listeners[0].address.rpartition(":")[2]), STREAM)).status == 502
+            await trio.sleep(0.5)
+            assert not caplog.messages  # as long as it answers
+            [worker] = supervisor._workers.values()
+            worker.process.send_signal(signal.SIGSTOP)
+            await said("worker 1 has not answered for 0.6 s, and is killed")
+            await said("worker 1 ended (signal SIGKILL); another one is started in 0.1 s")
+            await said("worker 1: another one serves in its place")
+            counted = {family.name: family.series for family in (await supervisor.metrics()).counted}
+            [(_, [requests])] = counted["trioproxy_requests_total"]
+            assert requests == 1
+            await supervisor.drain()
+
+
 async def test_what_a_worker_dies_of_at_the_start_is_told(tmp_path: Path) -> None:
     # Only workers run another module than the supervisor's.
     (tmp_path / "own_stage.py").write_text('import sys\nassert "trioproxy.cli" in sys.modules, "not in a worker"\n')
@@ -128,6 +178,8 @@ async def test_listeners_come_and_go_on_every_worker_and_a_second_signal_cuts_of
     one, two = '"127.0.0.1:0"', f'["127.0.0.1:0", "127.0.0.1:{port}"]'
     async with upstream(streams) as up, upstream(Held()) as held:
         toml = f"""workers = 2
+[admin]
+listen = "unix:{tmp_path}/admin"
 [upstreams]
 up = {{ url = "http://127.0.0.1:{up.port}" }}
 held = {{ url = "http://127.0.0.1:{held.port}" }}
@@ -153,8 +205,23 @@ held = {{ url = "http://127.0.0.1:{held.port}" }}
                 await connect(port)
             async with await connect(first) as stream:
                 await begin(stream, path="/held/v1/messages")
+                stuck, told = workers(running)
+                os.kill(stuck, signal.SIGSTOP)
+                os.kill(told, SIGTERM)
+                how = r"(accepts nothing more|ended \(exit status 0\))"
+                await running.says(rf"worker \d {how}; another one is started in 0\.1 s")
+                async with await trio.open_unix_socket(tmp_path / "admin") as admin:
+                    target = b'{"model": "m", "url": "http://127.0.0.1:1"}'
+                    await admin.send_all(request(target, path="/targets"))
+                    assert (await answer(admin)).status == 201
+                await running.says(r"worker \d does not take over a target, and is replaced: it does not answer")
+                assert (await ask(first, STREAM)).status == 200  # though one of them has not finished
+                os.kill(stuck, signal.SIGCONT)
                 running.signal(SIGTERM)
-                await running.says("finishing 1 answer, at most 30 s")
+                await running.says("finishing [12] answers?, at most 30 s")  # the last one may still be logged
+                with trio.fail_after(2), suppress(OSError):
+                    while True:  # until who connects is refused, and does not wait for the answers of others
+                        await trio.aclose_forcefully(await connect(first))
                 running.signal(SIGTERM)
                 with trio.fail_after(5):
                     assert not (await answer(stream)).complete

@@ -19,7 +19,7 @@ from trioproxy.http.gate import Gate
 from trioproxy.http.headers import Headers, get
 from trioproxy.http.incoming import Incoming, Malformed
 from trioproxy.http.limits import Limits
-from trioproxy.http.listen import Listener
+from trioproxy.http.listen import Listener, open_listeners
 from trioproxy.http.wire import Gone
 from trioproxy.items import Error
 from trioproxy.registered import Target
@@ -27,7 +27,7 @@ from trioproxy.store import StoreError
 from trioproxy.targets import Targets
 from trioproxy.units import Seconds, Size
 
-__all__ = ["LIMITS", "Admin"]
+__all__ = ["LIMITS", "Admin", "open_admin"]
 
 log = logging.getLogger("trioproxy.admin")
 
@@ -38,6 +38,7 @@ _PLAIN = b"text/plain; charset=utf-8"
 _EXAMPLE = (
     '{"provider": "local", "model": "qwen3", "base_url": "http://127.0.0.1:8080", "api_mode": "chat_completions"}'
 )
+_LEVELS = 8  # of lists and objects in a body; a target has two
 _KINDS = {405: "method_not_allowed", 409: "conflict", 415: "unsupported_media_type"}
 """What errors are called that no client of a model is told."""
 _REQUIRED: Mapping[int, Headers] = {401: [(b"www-authenticate", b"Bearer")]}  # RFC 9110 section 15.5.2
@@ -58,8 +59,8 @@ class Admin:
     """Answers requests as an administrator's. Give `handle` and `refusal` to an `http.Server`.
 
     `base` gives the URL of the proxy's own listeners, `metrics` the page that Prometheus reads, `ready` whether
-    requests are served. `reload` reads the file anew and gives what has changed, a line each; it raises `ConfigError`
-    or `OSError`, and then nothing has.
+    requests are served. `reload` reads the file anew and gives the `changes` and the `warnings`, a line each; it raises
+    `ConfigError` or `OSError`, and then nothing has changed.
     """
 
     def __init__(
@@ -69,12 +70,12 @@ class Admin:
         *,
         base: Callable[[], str],
         metrics: Callable[[], Awaitable[bytes]],
-        reload: Callable[[], Awaitable[Sequence[str]]],
+        reload: Callable[[], Awaitable[Mapping[str, Sequence[str]]]],
         ready: Callable[[], bool],
     ) -> None:
         self._targets, self._base, self._read_metrics, self._reload, self._ready = targets, base, metrics, reload, ready
         self._clients = (config.admin.client,) if config.admin and config.admin.client else ()
-        self._gate = Gate(hosts=config.hosts)  # and no web pages, whatever the others let in
+        self.use(config)
         self._answers: Mapping[str, _Answers] = {
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._readiness},
@@ -83,6 +84,10 @@ class Admin:
             "/targets/KEY": {"GET": self._show, "DELETE": self._forget},
             "/reload": {"POST": self._reloaded},
         }
+
+    def use(self, config: Config) -> None:
+        """Follow a reload. Its listeners and token stay: they need a restart."""
+        self._gate = Gate(hosts=config.hosts)  # and no web pages, whatever the others let in
 
     async def handle(self, incoming: Incoming, listener: Listener) -> None:
         """Answer one request."""
@@ -95,6 +100,11 @@ class Admin:
                 answer = _wrong(exc)
             except StoreError as exc:
                 answer = _failed(Error("internal", f"the targets cannot be kept: {exc}", 503))
+            except Gone:
+                raise
+            except Exception:  # a bug, which ends no connection of others: whoever asked is told, and the log says what
+                log.exception("%s %s failed", incoming.method, incoming.target.path)
+                answer = _failed(Error("internal", "internal error in the proxy: see its log", 500))
             if incoming.method not in ("GET", "HEAD"):
                 log.info("%s %s %d", incoming.method, incoming.target.path, answer.status)
             headers = [(b"content-type", answer.kind), (b"cache-control", b"no-store"), *answer.headers]
@@ -141,7 +151,7 @@ class Admin:
         elif not listener.unix:
             message = (
                 f'{path} needs a token, and the file has none: put token = {{ env = "ADMIN_TOKEN" }} into [admin], or '
-                'let it listen on a Unix socket: listen = "unix:/run/trioproxy-admin.sock"'
+                'let it listen on a Unix socket: listen = "unix:/run/trioproxy/admin.sock"'
             )
             raise ProxyError(Error("permission", message, 403))
 
@@ -158,7 +168,7 @@ class Admin:
 
     async def _reloaded(self, incoming: Incoming, key: str) -> _Answer:
         try:
-            return _json(200, {"changes": list(await self._reload())})
+            return _json(200, await self._reload())
         except OSError as exc:
             why = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc)
             raise ProxyError(Error("internal", f"nothing was reloaded: {why}", 500)) from exc
@@ -196,6 +206,14 @@ class Admin:
         }
 
 
+async def open_admin(config: Config) -> list[Listener]:
+    """The listeners that the file asks for, if any. Raises `OSError` as `open_listeners` does, and says whose it is."""
+    try:
+        return await open_listeners(config.admin.listen) if config.admin else []
+    except OSError as exc:
+        raise OSError(exc.errno, f"[admin] {exc.strerror}") from exc
+
+
 async def _object(incoming: Incoming) -> Mapping[str, Any]:
     """The JSON object that a request is. Raises `ProxyError`."""
     kind = get(incoming.headers, b"content-type").partition(b";")[0].strip().lower()
@@ -205,11 +223,20 @@ async def _object(incoming: Incoming) -> Mapping[str, Any]:
     body = await incoming.body()
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProxyError(Error("invalid_request", f"the body is not JSON: Expected {_EXAMPLE}", 400)) from exc
     if not isinstance(said, dict):
         raise ProxyError(Error("invalid_request", f"Expected a JSON object such as {_EXAMPLE}", 400))
+    if _deep(said, _LEVELS):
+        raise ProxyError(Error("invalid_request", "the body nests its lists and objects too deep", 400))
     return said
+
+
+def _deep(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand within each other on more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    return not levels or any(_deep(each, levels - 1) for each in (value.values() if isinstance(value, dict) else value))
 
 
 def _json(status: int, said: Any) -> _Answer:

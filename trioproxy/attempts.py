@@ -23,9 +23,8 @@ from typing import NamedTuple, Self
 
 import trio
 
-from trioproxy import tracing
 from trioproxy.config import Route, StageSpec, Upstream
-from trioproxy.errors import ProxyError, leaves, let_go
+from trioproxy.errors import ProxyError, leaves
 from trioproxy.guard import Full
 from trioproxy.http.client import Stale, Unreachable
 from trioproxy.http.headers import Headers, get
@@ -35,6 +34,7 @@ from trioproxy.ledger import Ledger
 from trioproxy.record import Record
 from trioproxy.shared import Shared
 from trioproxy.stage import Stage
+from trioproxy.tracing import AttemptSpan
 from trioproxy.upstream import Asking, Reply, ask
 
 __all__ = ["Attempt", "Attempts"]
@@ -155,7 +155,7 @@ class Attempt:
         self._guard = self._shared.guards.of(route.upstream)
         self._entered = self._judged = False
         self._token: str | None = None
-        self._trace = tracing.Attempt()
+        self._trace = AttemptSpan()
         self.route = route
 
     def stages(self) -> tuple[StageSpec, ...]:
@@ -203,7 +203,7 @@ class Attempt:
         if busy and wait is not None:
             self._guard.busy(wait)
         elif status != 429:
-            self._guard.failed()
+            self._guard.failed(f"it answered {status}")
         again = busy and get(headers, b"x-should-retry").lower() != b"false"
         if attempts.mend(_Failure(Cause.BUSY if again else Cause.FAILED, wait)):
             raise _Refused(status)
@@ -219,16 +219,14 @@ class Attempt:
         if self._entered:
             self._guard.leave(self)
             if not self._judged and failure and failure.cause in (Cause.UNREACHABLE, Cause.FAILED):
-                self._guard.failed()
+                self._guard.failed(failure.cause.value)
             elif not self._judged and exc is None and not self._attempts.incoming.left:
                 self._guard.worked()
         if exc is None:
             return False
-        refused = any(isinstance(leaf, _Refused) for leaf in leaves(exc))
-        if not refused and (failure is None or not self._attempts.mend(failure)):
-            return False
-        let_go(exc)  # nobody else will hear of it
-        return True
+        if any(isinstance(leaf, _Refused) for leaf in leaves(exc)):
+            return True
+        return failure is not None and self._attempts.mend(failure)
 
 
 def _failure(exc: BaseException) -> _Failure | None:

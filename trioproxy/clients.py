@@ -14,12 +14,12 @@ from trioproxy.errors import ProxyError
 from trioproxy.http.headers import Headers
 from trioproxy.items import Error
 
-__all__ = ["CREDENTIALS", "MADE", "Admitted", "admit", "recognise"]
+__all__ = ["CREDENTIALS", "MADE", "SHOWN_IN", "Admitted", "admit", "recognise"]
 
-# Where a client shows its token: Anthropic's form, Azure's, and everybody's. Claude Code sends two of them, which need
-# not hold the same (hazard H159).
-_SHOWN_IN = (b"x-api-key", b"api-key", b"authorization")
-CREDENTIALS = (*_SHOWN_IN, b"cookie")
+SHOWN_IN = (b"authorization", b"x-api-key", b"api-key")
+"""Where a client shows its token: everybody's form, Anthropic's, and Azure's. Claude Code sends two of them, which need
+not hold the same (hazard H159)."""
+CREDENTIALS = (*SHOWN_IN, b"cookie")
 """Fields that say who a client is. Cookies of one port of a host are sent to all its ports (RFC 6265 section 8.5), so
 a page's proxy may get those of whatever else runs beside it."""
 
@@ -60,7 +60,7 @@ def admit(route: Route, headers: Headers, query: str | None, ours: Container[byt
 def _is_ours(field: tuple[bytes, bytes], ours: Container[bytes]) -> bool:
     """Whether it shows a token of ours, in whatever form: be it to a route that asks nobody, or for another one."""
     name, value = field
-    if name not in _SHOWN_IN:
+    if name not in SHOWN_IN:
         return False
     shown = {value.strip(), value.strip().partition(b" ")[2].strip()}
     return any(MADE.fullmatch(each) or sha256(each).digest() in ours for each in shown if each)
@@ -93,7 +93,7 @@ def _token(name: bytes, value: bytes) -> bytes:
     if name == b"authorization":
         scheme, _, value = value.strip().partition(b" ")
         return value.strip() if scheme.lower() == b"bearer" else b""
-    return value.strip() if name in _SHOWN_IN else b""
+    return value.strip() if name in SHOWN_IN else b""
 
 
 def _whose(token: bytes, clients: tuple[Client, ...]) -> Client | None:

@@ -2,7 +2,9 @@
 
 import gc
 
-__all__ = ["tune_collector"]
+__all__ = ["Waste", "tune_collector"]
+
+_MOST = 64 * 1024 * 1024  # bytes of requests; a full collection takes some milliseconds, so not for each of them
 
 
 def tune_collector() -> None:
@@ -13,3 +15,21 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+class Waste:
+    """Requests that came to nothing, which nobody needs any more and which may still be in memory.
+
+    An exception and the frames it has passed through hold each other, and in one of them is the request. The collector
+    counts objects, not bytes: of those of 16 MiB it would let a thousand pile up.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """One more, of so many bytes; clear them all away if that is too much."""
+        self._size += size
+        if self._size >= _MOST:
+            self._size = 0
+            gc.collect()

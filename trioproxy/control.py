@@ -19,7 +19,7 @@ from trioproxy.config.file import File
 from trioproxy.exposition import Snapshot
 from trioproxy.http.listen import Listen, Listener
 
-__all__ = ["Answer", "Ask", "Channel", "Last", "Message", "Serve", "Shared", "Unanswered", "What", "Worker"]
+__all__ = ["Answer", "Ask", "Channel", "Last", "Leaving", "Message", "Passed", "Serve", "Unanswered", "What", "Worker"]
 
 _LONGEST = 64 * 1024 * 1024  # bytes of a message: ten thousand targets take some megabytes
 _PIECE = 64 * 1024
@@ -29,7 +29,7 @@ _DESCRIPTORS = 250  # with one message: Linux passes 253 at most (SCM_MAX_FD)
 What = Literal["metrics", "targets", "drain", "stop"]
 
 
-class Shared(msgspec.Struct, frozen=True):
+class Passed(msgspec.Struct, frozen=True):
     """A listener that the supervisor has opened. The descriptor of each comes along, in the same order."""
 
     number: int
@@ -45,7 +45,7 @@ class Serve(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The file's text when the supervisor started, which says what cannot change any more."""
     text: str
     """What is served, whatever stands in the file by now."""
-    listeners: tuple[Shared, ...]
+    listeners: tuple[Passed, ...]
     targets: bytes
     """What was registered, as `Targets.snapshot` says it."""
     colour: bool
@@ -68,6 +68,10 @@ class Answer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     error: str = ""
 
 
+class Leaving(msgspec.Struct, frozen=True, tag=True):
+    """What a worker says that accepts nothing more, though nobody of us has told it to."""
+
+
 class Last(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The last that a worker says."""
 
@@ -76,7 +80,7 @@ class Last(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     metrics: Snapshot
 
 
-Message = Serve | Ask | Answer | Last
+Message = Serve | Ask | Answer | Leaving | Last
 
 _encoder = msgspec.json.Encoder(enc_hook=str)  # a path, and what is a text by another name
 
@@ -163,6 +167,9 @@ class Worker:
     def __init__(self, process: trio.Process, channel: Channel) -> None:
         self.process, self._channel = process, channel
         self.ready = False
+        self.left = trio.Event()
+        """It accepts nothing more, or has ended."""
+        self.ended = trio.Event()
         self.last = Snapshot()
         """What it had counted when it was last heard of."""
         self.cut = 0
@@ -200,8 +207,14 @@ class Worker:
                 break
             if isinstance(message, Last):
                 self.last, self.cut = message.metrics, message.cut
+            elif isinstance(message, Leaving):
+                self.left.set()
             elif isinstance(message, Answer) and message.number in self._asked:
                 self._asked[message.number].send_nowait(message)
         for waiting in self._asked.values():
             waiting.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Have nothing more to do with it: then it ends, once its answers are complete."""
         self._channel.close()

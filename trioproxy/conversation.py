@@ -22,7 +22,7 @@ from trioproxy.answering import Answering
 from trioproxy.attempts import Attempt, Attempts
 from trioproxy.beside import Beside
 from trioproxy.choice import in_order
-from trioproxy.clients import admit
+from trioproxy.clients import SHOWN_IN, admit
 from trioproxy.config import Config, Route, StageSpec, Upstream
 from trioproxy.config.targets import PREFIX as TARGETS
 from trioproxy.dialects import DIALECTS, Dialect, Written, spoken_at
@@ -30,7 +30,7 @@ from trioproxy.dialects.carried import provenance
 from trioproxy.dialects.peek import Peek
 from trioproxy.endpoints import caller
 from trioproxy.ends import From, Gathered, Items, readable, watched
-from trioproxy.errors import ProxyError, let_go
+from trioproxy.errors import ProxyError
 from trioproxy.http.headers import get
 from trioproxy.http.incoming import Incoming
 from trioproxy.http.wire import Gone
@@ -46,7 +46,6 @@ __all__ = ["Conversation"]
 
 # A request body up to this size fits into the kernel's buffers, so sending it cannot wait for the upstream to read.
 _AT_ONCE = 64 * 1024
-_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")  # the third is Azure's
 
 
 class Conversation:
@@ -68,13 +67,14 @@ class Conversation:
             await self.answering.fail(exc)
         except Exception as exc:
             await self.answering.failed_somewhere(exc)
-            let_go(exc)
         except BaseExceptionGroup as exc:
             # We are being cancelled, and what else went wrong meanwhile matters no more.
             raise exc.split(Exception)[1] or exc from None
         finally:
             # Else we and it hold each other, and with us the request, until the garbage collector comes by.
             self.answering.begun, self.answering.secrets = None, tuple
+            if self.record.end != "complete":
+                self._shared.waste.add(self._incoming.received)
         if self._incoming.left and not self._incoming.complete:
             self.record.end = "client left"
 
@@ -264,7 +264,8 @@ class Conversation:
             self.record.session = session or in_headers(self._incoming.headers)
             return route, below
         served = ", ".join(route.prefix for route in self._config.routes)
-        raise ProxyError(Error("not_found", f"nothing is served at {path}; routes: {served}", 404))
+        known = f"routes: {served}" if served else "there are targets alone, at /targets/KEY"
+        raise ProxyError(Error("not_found", f"nothing is served at {path}; {known}", 404))
 
     def _target(self, path: str) -> tuple[Route, str] | None:
         """The same of a target; None if `path` is not one's."""
@@ -293,7 +294,7 @@ class Conversation:
 
     def _client(self) -> list[str]:
         """Who is asking: two that cannot be told apart by name or by a token, in whatever form, are not the same."""
-        shown = [get(self._incoming.headers, name).decode("latin-1") for name in _CREDENTIALS]
+        shown = [get(self._incoming.headers, name).decode("latin-1") for name in SHOWN_IN]
         return [*shown, self.record.client] if self.record.client else shown
 
     def _secrets(self, route: Route) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import trio
 
 from trioproxy.config import Config, load
+from trioproxy.config.differences import fixed
 from trioproxy.errors import ConfigError, Problem
 from trioproxy.serving import Serving, open_serving
 
@@ -23,12 +24,24 @@ __all__ = ["InThread", "Registered", "Running", "load_config", "open_proxy", "ru
 
 T = TypeVar("T")
 
-_AT_START = ("store", "admin")  # what is opened once
-
 
 def load_config(file: str | Path) -> Config:
     """Read a TOML file. Raises `ConfigError` with all that is wrong with it, `OSError` if it cannot be read."""
     return load(Path(file))
+
+
+def _check(config: object) -> None:
+    """Raises `TypeError` for what is no configuration: its tables, say, or the name of its file."""
+    if not isinstance(config, Config):
+        expected = "expected a Config: trioproxy.configure(…) or trioproxy.load_config(FILE)"
+        raise TypeError(f"{expected}, got {type(config).__name__}")
+
+
+def _check_here(config: object) -> None:
+    """As `_check`. Raises `RuntimeError` if no trio runs here."""
+    _check(config)
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("open_proxy and serve need trio; elsewhere run_in_thread serves in a thread of its own")
 
 
 class Registered(NamedTuple):
@@ -72,8 +85,9 @@ class Running:
         Raises `ConfigError` if that cannot be had without a new start, `OSError` if a listener cannot be opened: then
         all is as before.
         """
-        if fixed := [key for key in _AT_START if getattr(config, key) != getattr(self.config, key)]:
-            raise ConfigError([Problem(f"{key}: cannot be another one while it serves") for key in fixed])
+        _check(config)
+        if names := fixed(self.config, config):
+            raise ConfigError([Problem(f"{name}: cannot be another one while it serves") for name in names])
         await self._serving.reload(config)
 
     async def register_target(self, **said: Any) -> Registered:
@@ -97,6 +111,7 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[Running] = trio.
 
     Raises `OSError` if a listener cannot be opened, `StoreError` if the store can never be used.
     """
+    _check_here(config)
     async with open_serving(config) as serving:
         task_status.started(Running(serving))
         await serving.serve()
@@ -109,6 +124,7 @@ async def open_proxy(config: Config, *, drain: float = 0) -> AsyncIterator[Runni
     Its end lets answers under way go on for `drain` seconds, then cuts them off; at once if it ended with an exception.
     Raises as `serve` does.
     """
+    _check_here(config)
     failure: BaseException | None = None
     async with open_serving(config) as serving:
         async with trio.open_nursery() as nursery:
@@ -131,6 +147,11 @@ class InThread:
         self._running, self._token = running, token
 
     @property
+    def config(self) -> Config:
+        """As `Running.config`."""
+        return self._running.config
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """As `Running.addresses`."""
         return self._running.addresses
@@ -139,6 +160,10 @@ class InThread:
     def url(self) -> str:
         """As `Running.url`."""
         return self._running.url
+
+    def drain(self) -> None:
+        """As `Running.drain`."""
+        trio.from_thread.run_sync(self._running.drain, trio_token=self._token)
 
     def reload(self, config: Config) -> None:
         """As `Running.reload`."""
@@ -162,6 +187,7 @@ def run_in_thread(config: Config, *, drain: float = 0) -> Iterator[InThread]:
 
     Raises as `serve` does; and if something ended the thread before its time, that, at the end of the block.
     """
+    _check(config)
     ready, left, stop = threading.Event(), threading.Event(), trio.Event()
     running: list[tuple[Running, trio.lowlevel.TrioToken]] = []
     failures: list[BaseException] = []

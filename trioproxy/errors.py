@@ -1,14 +1,13 @@
 """The errors of trioproxy, by who must act: the operator, or whoever is at one end of an exchange."""
 
 import re
-import traceback
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from trioproxy.items import Error
 
-__all__ = ["ConfigError", "Position", "Problem", "ProxyError", "leaves", "let_go", "printable"]
+__all__ = ["ConfigError", "Position", "Problem", "ProxyError", "leaves", "printable"]
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -89,15 +88,6 @@ def leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
-def let_go(exc: BaseException) -> None:
-    """Let go of what the frames hold that a failure has passed through: a request may be many megabytes.
-
-    A group and the frames of the nursery that raised it hold each other, and with them all below.
-    """
-    for each in (exc, *leaves(exc)):
-        traceback.clear_frames(each.__traceback__)
-
-
 # Terminals are recorded and error messages pasted into issues, so a token written into the file must not be quoted:
 # the value of a key whose name says so, the user part of a URL, and whatever is as long and as random as a key.
 _SECRET = re.compile(
@@ -121,11 +111,13 @@ _HARMLESS = re.compile(
     r"""(?x) \s* (?: \[ | (?:
         url (?! .*[?@]) | dialect | pace | chunk | model | version | reasoning | effort | system-messages | max-tokens
       | cache-key | socket | ca | certificate | remove-headers | mode | provider | models | route-key
-      | entries | (?:file-)?size | expires | (?:[a-z]+-){0,2}timeout
+      | entries | (?:file-)?size | expires | (?:[a-z]+-){0,2}timeout | insecure | concurrency | queue | retries
+      | retry-within | max-fails | listen | sample | service-name
     ) \s* = )"""
 )
-# Any text, with its closing quote if it has one; but the name of an environment variable tells nothing, nor a comment.
-_TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|\#.*|"(?:\\.|[^"\\])*"?|'[^']*'?""")
+# Any text, with its closing quote if it has one; but the name of an environment variable tells nothing, nor a comment,
+# nor a file's whole path. In place of its bare name the token itself may stand.
+_TEXT = re.compile(r"""\benv\s*=\s*"[^"]*"|\bfile\s*=\s*"\.{0,2}/[^"]*"|\#.*|"(?:\\.|[^"\\])*"?|'[^']*'?""")
 
 
 def printable(line: str) -> str:
@@ -136,7 +128,7 @@ def printable(line: str) -> str:
 
 def _blot_text(match: re.Match[str]) -> str:
     text = match[0]
-    if text.startswith(("env", "#")):
+    if text.startswith(("env", "file", "#")):
         return text
     closed = len(text) > 1 and text.endswith(text[0])
     return text[0] + "*" * (len(text) - 1 - closed) + text[0] * closed

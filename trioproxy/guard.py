@@ -7,7 +7,7 @@ has one. So an upstream that has none beside it is always asked, as nginx does w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -67,7 +67,8 @@ class Guard:
         if tolerance.concurrency is None or room.available_tokens >= 1:
             room.acquire_on_behalf_of_nowait(who)
             return
-        under_way = f"upstream {self._name!r} is busy with {tolerance.concurrency} requests"
+        many = f"{tolerance.concurrency} request{'s' if tolerance.concurrency > 1 else ''}"
+        under_way = f"upstream {self._name!r} is busy with {many}"
         if room.statistics().tasks_waiting >= tolerance.queue:
             raise Full(f"{under_way}, and {tolerance.queue} are waiting: ask again later")
         with trio.move_on_after(tolerance.queue_timeout) as scope:
@@ -91,15 +92,16 @@ class Guard:
         if self._fails:
             self._fails, self._passed_over_until = 0, 0.0
 
-    def failed(self) -> None:
-        """It could not be reached, or answered that it is out of order."""
+    def failed(self, how: str) -> None:
+        """It could not be reached, or answered that it is out of order: `how`, for the log."""
         self._fails += 1
         most, pause = self.tolerance.max_fails, self.tolerance.fail_timeout
         if most and self._fails >= most:
             self._passed_over_until = trio.current_time() + pause
             if self._fails == most:
                 where = f"passed over for {show_seconds(pause)} where a route has another"
-                log.warning("upstream %r has failed %d times in a row: %s", self._name, most, where)
+                times = f"{most} times in a row" if most > 1 else "once"
+                log.warning("upstream %r has failed %s (at last: %s): %s", self._name, times, how, where)
 
     def busy(self, seconds: float) -> None:
         """It has said that it takes nothing for so long."""
@@ -148,12 +150,21 @@ class Guards:
             guard = self._guards[upstream.name] = Guard(upstream.name, upstream.tolerance)
         return guard
 
-    def use(self, upstreams: Mapping[str, Upstream]) -> None:
-        """Follow a reload: what is no longer there is forgotten, and what changed its limits has these."""
-        for name in [name for name in self._guards if name not in upstreams]:
+    def use(self, upstreams: Mapping[str, Upstream], registered: Iterable[str] = ()) -> None:
+        """Follow a reload: what is no longer there is forgotten, and what changed its limits has these.
+
+        Nothing has changed for the upstreams of targets that were `registered`.
+        """
+        kept = {*upstreams, *registered}
+        for name in [name for name in self._guards if name not in kept]:
             del self._guards[name]
         for name, guard in self._guards.items():
-            guard.use(upstreams[name].tolerance)
+            if name in upstreams:
+                guard.use(upstreams[name].tolerance)
+
+    def forget(self, name: str) -> None:
+        """Forget one that is no longer there; fine if it was never asked."""
+        self._guards.pop(name, None)
 
     def __iter__(self) -> Iterator[tuple[str, State]]:
         return ((name, guard.state) for name, guard in self._guards.items())

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
-import subprocess
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 import trio
 
+from trioproxy.command import NoToken, printed
 from trioproxy.config import Secret, TokenCommand, TokenFile, Upstream
-from trioproxy.config.sources import TOKEN_SIZE, as_token, token_in
+from trioproxy.config.sources import token_in
 from trioproxy.errors import ProxyError
 from trioproxy.items import Error
+from trioproxy.stamp import stamp
 
 __all__ = ["Keys"]
 
@@ -34,10 +31,6 @@ _PAUSE = 5.0  # seconds between two askings of one source: a token that is refus
 _GRACE = 300.0
 _KNOWN = 8  # tokens of a source that are remembered, so that answers quote none of them
 _SOURCES = 1000  # that are remembered; targets come and go
-
-
-class NoToken(Exception):
-    """A source gives no token; the text says why, and holds nothing that the source said."""
 
 
 class Keys:
@@ -136,7 +129,7 @@ class _File:
 
     async def token(self) -> str:
         try:
-            looks = _look(self._spec.file)
+            looks = stamp(self._spec.file)
             if looks is None or looks != self._seen:
                 self._token = self.given.note(token_in(self._spec.file))
             self._seen, self._failing = looks, None
@@ -160,15 +153,6 @@ class _File:
 
     def close(self) -> None:
         pass
-
-
-def _look(file: Path) -> tuple[int, int, int] | None:
-    """What is another when a file has been replaced, or written; None if it is not there."""
-    try:
-        now = os.stat(file)
-    except OSError:
-        return None
-    return now.st_ino, now.st_mtime_ns, now.st_size
 
 
 # ── programs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -222,7 +206,7 @@ class _Command:
         failure = "was stopped"
         try:
             with run.scope:
-                token = await _printed(self._spec.command)
+                token = await printed(self._spec.command, patience=_PATIENCE)
                 self._token, self._got, failure = self.given.note(token), trio.current_time(), ""
         except NoToken as exc:
             failure = str(exc)
@@ -243,56 +227,6 @@ class _Run:
         self.scope, self.done = trio.CancelScope(), trio.Event()
 
 
-async def _printed(command: tuple[str, ...]) -> str:
-    """The token that a program prints. Raises `NoToken`.
-
-    It has no terminal to ask at and a process group of its own, which ends with it if it takes too long.
-    """
-    try:
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # may quote what it was given
-            start_new_session=True,
-        )
-    except OSError as exc:
-        raise NoToken(f"cannot be run: {exc.strerror}") from exc
-    ended = False
-    try:
-        with trio.fail_after(_PATIENCE):
-            printed = await _read(process)
-            status = await process.wait()
-            ended = True
-    except trio.TooSlowError as exc:
-        raise NoToken(f"took more than {_PATIENCE:g} s") from exc
-    finally:
-        if not ended:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        with trio.CancelScope(shield=True):  # what was killed is gone at once
-            await process.wait()
-    if status:
-        how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
-        raise NoToken(f"{how}; run it yourself to see why")
-    try:
-        return as_token(printed)
-    except ValueError as exc:
-        raise NoToken(f"prints {exc}") from exc
-
-
-async def _read(process: trio.Process) -> bytes:
-    """What it prints, until it closes its output; of too much only so much that this can be seen."""
-    assert process.stdout
-    printed = bytearray()
-    async with process.stdout:  # closed, a program that goes on printing ends
-        async for piece in process.stdout:
-            printed += piece
-            if len(printed) > TOKEN_SIZE:
-                raise NoToken(f"prints more than {TOKEN_SIZE // 1024} KiB")
-    return bytes(printed)
-
-
 # ── functions ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -306,10 +240,16 @@ class _Function:
     async def token(self) -> str:
         try:
             with trio.fail_after(_PATIENCE):
-                got = await self._function()
+                given: object = self._function()
+                if not isinstance(given, Awaitable):
+                    raise NoToken(f"its token function must be async, and gave {type(given).__name__}")
+                got = await given
             return self.given.note(Secret.read(got))
         except trio.TooSlowError as exc:
             raise NoToken(f"its token function took more than {_PATIENCE:g} s") from exc
+        except NoToken as exc:
+            log.error("no token: %s", exc)
+            raise
         except Exception as exc:  # whatever it raises is the program's to know, and no client's
             log.exception("a token function failed")
             raise NoToken(f"its token function failed: {type(exc).__name__}") from exc

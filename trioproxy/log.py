@@ -27,11 +27,11 @@ class _Text(logging.Formatter):
         level = record.levelname.lower()
         fields = getattr(record, "exchange", None)
         if fields is None:
-            text = f"{record.getMessage()}{_traceback(self, record)}"
+            text = f"{_shown(record.getMessage())}{_traceback(self, record)}"
         else:
             fields = dict(fields)
             front = " ".join(str(fields.pop(key)) for key in ("id", "method", "path", "status") if key in fields)
-            text = front + "".join(f" {key}={_quoted(value)}" for key, value in fields.items())
+            text = _shown(front) + "".join(f" {key}={_quoted(value)}" for key, value in fields.items())
         if self._colour and record.levelno >= logging.WARNING:
             level = f"\x1b[31m{level}\x1b[0m"
         return f"{clock} {level}{self._worker} {text}"
@@ -49,7 +49,7 @@ class _Json(logging.Formatter):
         line: dict[str, object] = {"time": when, "level": record.levelname.lower(), "logger": record.name}
         line |= {} if self._worker is None else {"worker": self._worker}
         line |= getattr(record, "exchange", None) or {"message": f"{record.getMessage()}{_traceback(self, record)}"}
-        return msgspec.json.encode(line).decode()
+        return _shown(msgspec.json.encode(line).decode())
 
 
 class _Seldom(logging.Filter):
@@ -69,12 +69,28 @@ class _Seldom(logging.Filter):
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""
+    """What was raised, behind the message: indented, or it might quote what looks like another line of the log."""
+    if not record.exc_info:
+        return ""
+    return "".join(f"\n  {_shown(line)}" for line in formatter.formatException(record.exc_info).split("\n"))
 
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return text if text and text.isprintable() and not set(text) & set(' "=') else msgspec.json.encode(text).decode()
+    plain = text and text.isprintable() and not set(text) & set(' "=')
+    return text if plain else _shown(msgspec.json.encode(text).decode())
+
+
+def _shown(text: str) -> str:
+    """The text with JSON's `\\u…` for what a terminal obeys or hides: ESC, U+009B, U+202E, the end of a line."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _numbered(letter) for letter in text)
+
+
+def _numbered(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def set_up(

@@ -93,6 +93,8 @@ class Metrics:
         self._models: set[str] = set()
         self.open = 0
         """Exchanges under way."""
+        self.target: Callable[[str], str] = _none
+        """What a target is told by, whose route is given: keys come and go. Empty for other routes."""
         self.gauge("requests_open", "Requests under way.", (), lambda: [((), self.open)])
         info = [((__version__, sys.version.partition(" ")[0]), 1.0)]
         self.gauge("build_info", "What runs here.", ("version", "python"), lambda: info)
@@ -127,26 +129,33 @@ class Metrics:
                 if number and what not in _ELSEWHERE and not isinstance(number, str):
                     self.add("stage_counts_total", (direction, name, what), number)
 
+    def retried(self, seen: Observed, upstream: str, cause: str, *, elsewhere: bool) -> None:
+        """Count an attempt at `upstream` that has come to nothing; `elsewhere`: another one is asked next."""
+        self.add("fallbacks_total" if elsewhere else "retries_total", (self.target(seen.route) or upstream, cause))
+
     def observe(self, seen: Observed, seconds: float) -> None:
         """Count an exchange that has ended after `seconds`."""
         end = seen.end_kind
-        where = (seen.route, seen.upstream, self._model(seen))
+        route, upstream, client = seen.route, seen.upstream, seen.client
+        if target := self.target(route):
+            route, upstream, client = route.rpartition("/")[0], upstream and target, client and target
+        where = (route, upstream, self._model(seen))
         self.add("requests_total", (*where, *seen.dialects, str(seen.status) if seen.status else "", end))
         self._measure("request_seconds", where, seconds)
         if seen.first_byte_after is not None:
             self._measure("first_byte_seconds", where, seen.first_byte_after)
-        if seen.client:
-            self.add("client_requests_total", (seen.client, end))
+        if client:
+            self.add("client_requests_total", (client, end))
         if seen.lossy:
             self.add("lossy_requests_total", where[:2])
         if seen.failing:
-            self.add("upstream_errors_total", (seen.upstream, seen.failing))
+            self.add("upstream_errors_total", (upstream, seen.failing))
         counts = seen.counts
         for count, name in _TOKENS:
             if number := counts.get(count):
                 self.add(name, where, number)
-                if seen.client and (name := f"client_{name}") in self._counters:
-                    self.add(name, (seen.client,), number)
+                if client and (name := f"client_{name}") in self._counters:
+                    self.add(name, (client,), number)
 
     def _model(self, seen: Observed) -> str:
         """The model's label. A new name has to be of a model that answers: else anybody could use up all there is."""
@@ -195,6 +204,11 @@ _TOKENS = (
     ("tokens_out", "output_tokens_total"),
 )
 _ELSEWHERE = frozenset(count for count, _ in _TOKENS)
+
+
+def _none(_: str) -> str:
+    """No route is a target's."""
+    return ""
 
 
 def _alone(series: Iterable[tuple[Labels, float]]) -> list[tuple[Labels, list[float]]]:

@@ -107,9 +107,9 @@ class _Tracer(tracing.Tracer):
 class _Span(tracing.Span):
     def __init__(self, tracer: OtelTracer, span: OtelSpan) -> None:
         self._tracer, self._span = tracer, span
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[_AttemptSpan] = []
 
-    def attempt(self, upstream: Upstream, model: str) -> tracing.Attempt:
+    def attempt(self, upstream: Upstream, model: str) -> tracing.AttemptSpan:
         attributes: dict[str, AttributeValue] = {"trioproxy.upstream": upstream.name}
         if upstream.origin is not None:
             attributes |= {"server.address": upstream.origin.host, "server.port": upstream.origin.port}
@@ -120,7 +120,7 @@ class _Span(tracing.Span):
             attributes |= {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider}
             attributes["gen_ai.request.model"] = model
         name, parent = f"chat {model}" if model else upstream.name, set_span_in_context(self._span)
-        attempt = _Attempt(self._tracer.start_span(name, parent, SpanKind.CLIENT, attributes))
+        attempt = _AttemptSpan(self._tracer.start_span(name, parent, SpanKind.CLIENT, attributes))
         self._attempts.append(attempt)
         return attempt
 
@@ -140,7 +140,7 @@ class _Span(tracing.Span):
         span.end()
 
 
-class _Attempt(tracing.Attempt):
+class _AttemptSpan(tracing.AttemptSpan):
     def __init__(self, span: OtelSpan) -> None:
         self._span = span
         self._status = 0

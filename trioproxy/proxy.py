@@ -12,7 +12,7 @@ from trioproxy.http.gate import Gate
 from trioproxy.http.headers import Headers
 from trioproxy.http.incoming import Incoming, Malformed
 from trioproxy.http.listen import Listener
-from trioproxy.items import Error, ErrorKind
+from trioproxy.items import Error
 from trioproxy.metrics import Metrics
 from trioproxy.record import Record
 from trioproxy.shared import Shared
@@ -68,9 +68,7 @@ class Proxy:
 
     def refusal(self, exc: Malformed, peer: str) -> tuple[Headers, bytes]:
         """The answer to a request that could not even be read."""
-        kinds: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
         with Record(secrets.token_hex(8), asked=exc.asked, metrics=self._shared.metrics) as record:
             record.status, record.client_ip, record.end = exc.status, peer, f"refused: {exc}"
-        error = Error(kinds.get(exc.status, "invalid_request"), str(exc), exc.status)
-        body = DIALECTS["anthropic"].write_error(error, record.id)
+        body = DIALECTS["anthropic"].write_error(exc.error, record.id)
         return [(b"content-type", b"application/json"), (b"x-trioproxy-id", record.id.encode())], body

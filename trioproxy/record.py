@@ -114,7 +114,7 @@ class Record:
         if len(self._tries) < 10:
             self._tries.append(f"{upstream}: {cause}")
         if self._metrics is not None:
-            self._metrics.add("fallbacks_total" if elsewhere else "retries_total", (upstream, cause))
+            self._metrics.retried(self, upstream, cause, elsewhere=elsewhere)
 
     def failed(self, said: str, *, by_upstream: str = "") -> None:
         """The exchange has failed. `by_upstream` is the kind of error, where it was the upstream's."""

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import UnionType
@@ -367,5 +366,7 @@ def _units(kind: type, value: object) -> object:
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, or an empty string."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only who has mistyped something needs it
+
     near = get_close_matches(got, list(known), n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else ""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 from msgspec.structs import replace
 
 from trioproxy import registry
 from trioproxy.config import Config
-from trioproxy.config.differences import changes
+from trioproxy.config.differences import changes, fixed
 from trioproxy.config.file import File
-from trioproxy.errors import ConfigError
+from trioproxy.errors import ConfigError, Problem
 from trioproxy.notify import Notify
+from trioproxy.stamp import stamp
 
 __all__ = ["Reloading", "stages_of", "within_reach"]
 
 log = logging.getLogger("trioproxy.reload")
 
-# What is opened once, when the program starts.
-_AT_START = ("store", "workers", "admin", "tracing")
 _LOOK = 1.0  # seconds between two looks at the files; an editor that writes in two steps is done within one
 
 
@@ -34,10 +34,11 @@ class Reloading:
         """The file, and what is served."""
         self._apply, self._notify = apply, Notify()
         self._one = trio.Lock()
-        self._seen = self._state()
+        self._done = trio.lowlevel.ParkingLot()  # for who waits for the next reload
+        self._seen = self._served = self._state()
 
-    async def reload(self) -> list[str]:
-        """Serve what the file says now: what changed, a line each.
+    async def reload(self) -> Mapping[str, list[str]]:
+        """Serve what the file says now: the `changes`, a line each, and `warnings` of what stays as it was.
 
         Raises `ConfigError` if the file is wrong, `OSError` if it cannot be read or a listener cannot be opened. Then
         all is as before. Either way it is logged.
@@ -45,35 +46,46 @@ class Reloading:
         async with self._one:
             self._notify.reloading()
             try:
-                lines = await self._reload()
+                done = await self._reload()
             except (ConfigError, OSError) as exc:
                 for each in _said(exc):
                     log.error("%s", each)
                 log.error("%s was not reloaded: what was served before still is", self.file.path)
                 raise
+            except Exception as exc:  # a bug, ours or of a stage beside the file, and no reason to end what is served
+                log.exception("%s was not reloaded: what was served before still is", self.file.path)
+                raise ConfigError([Problem(f"reading it failed with {type(exc).__name__}: see the log")]) from exc
             finally:
                 self._notify.ready()
-            log.info("%s was reloaded: %s", self.file.path, _counted(len(lines)))
-            for line in lines:
+            self._done.unpark_all()
+            log.info("%s was reloaded: %s", self.file.path, _counted(len(done["changes"])))
+            for line in done["changes"]:
                 log.info("%s", line)
-            return lines
+            for line in done["warnings"]:
+                log.warning("%s", line)
+            return done
 
-    async def _reload(self) -> list[str]:
-        self._seen = self._state()
+    async def _reload(self) -> Mapping[str, list[str]]:
+        self._seen = now = self._state()
         text = self.file.text()
         with registry.anew(self.config.directory, stages_of(self.config)):
             said = self.file.read(text)
             config, stuck = within_reach(self.config, said)
             await self._apply(config, text)
-        lines = [*changes(self.config, config), *stuck]
+        anew = [each.said for each in now if each.said and each not in self._served]
+        done = {"changes": [*changes(self.config, config), *dict.fromkeys(anew)], "warnings": stuck}
         self.config = config
-        return lines
+        read = {each.path: each for each in now}
+        self._served = [read.get(each.path, each) for each in self._state()]
+        return done
 
     async def watch(self) -> None:
         """Reload whenever the file, or what stands beside it, has changed, while it says `reload = "watch"`."""
         while True:
+            while self.config.reload != "watch":  # then nothing wakes this process up that does nothing
+                await self._done.park()
             await trio.sleep(_LOOK)
-            if self.config.reload != "watch" or (now := self._state()) == self._seen:
+            if (now := self._state()) == self._seen:
                 continue
             while now != self._seen:  # it may still be being written
                 self._seen = now
@@ -82,23 +94,29 @@ class Reloading:
             with suppress(ConfigError, OSError):  # which is logged
                 await self.reload()
 
-    def _state(self) -> list[tuple[Path, object]]:
-        """What tells that a file is another one than before."""
+    def _state(self) -> list[_Seen]:
+        """The files that are read, the TOML file first, as they are now."""
+        files = [(self.file.path, "")]
         own = registry.beside(self.config.directory, stages_of(self.config)).values()
-        certificates = [each for listen in self.config.listen for each in (listen.certificate, listen.key) if each]
-        return [(file, _mark(file)) for file in (self.file.path, *own, *certificates)]
+        files += [(file, f"{file.relative_to(self.config.directory)} imported anew") for file in own]
+        for listen in self.config.listen:
+            certificates = [each for each in (listen.certificate, listen.key) if each]
+            files += [(file, f"certificate of {listen.address} read anew") for file in certificates]
+        return [_Seen(file, stamp(file), said) for file, said in files]
+
+
+class _Seen(NamedTuple):
+    """A file as it was at some time."""
+
+    path: Path
+    mark: object
+    """Another one when the file has changed."""
+    said: str
+    """What a reload does with it then, if the configurations do not tell."""
 
 
 def _counted(changes: int) -> str:
     return f"{changes} change{'s' if changes > 1 else ''}" if changes else "nothing changed"
-
-
-def _mark(file: Path) -> object:
-    try:
-        found = file.stat()
-    except OSError as exc:
-        return exc.errno
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def stages_of(config: Config) -> list[registry.StageClass]:
@@ -121,7 +139,7 @@ def _said(exc: ConfigError | OSError) -> list[str]:
 
 def within_reach(old: Config, new: Config) -> tuple[Config, list[str]]:
     """`new`, but for what only a restart can change, and a line for each of that."""
-    stuck = [name for name in _AT_START if getattr(old, name) != getattr(new, name)]
+    stuck = fixed(old, new)
     return replace(new, **{name: getattr(old, name) for name in stuck}), [
         f"{name} was changed in the file: needs a restart, and stays as it was until then" for name in stuck
     ]

@@ -6,13 +6,13 @@ keeps nothing global: several may run side by side.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
-from trioproxy.admin import LIMITS, Admin
 from trioproxy.config import Config
 from trioproxy.config.clients import check_listeners
 from trioproxy.errors import ProxyError
@@ -27,6 +27,9 @@ from trioproxy.store.vault import open_vault
 from trioproxy.targets import Targets, open_targets
 from trioproxy.tracing import open_tracer
 
+if TYPE_CHECKING:
+    from trioproxy.admin import Admin
+
 __all__ = ["Serving", "local_url", "open_serving"]
 
 
@@ -39,9 +42,10 @@ class Serving:
         self.config, self.listeners, self.proxy, self.server = config, listeners, proxy, server
         self.administered = administered
         """The listeners of `[admin]`."""
-        self.on_reload: Callable[[], Awaitable[Sequence[str]]] = _of_a_program
-        """What POST /reload does there: reads the file, and gives what has changed."""
+        self.on_reload: Callable[[], Awaitable[Mapping[str, Sequence[str]]]] = _of_a_program
+        """What POST /reload does there: reads the file, and gives the `changes` and the `warnings`."""
         self._ready = False
+        self._admin: Admin | None = None
 
     @property
     def targets(self) -> Targets:
@@ -59,7 +63,9 @@ class Serving:
         if not self.administered:
             await self.server.serve(self.listeners)
             return
-        admin = Admin(
+        from trioproxy.admin import LIMITS, Admin  # noqa: PLC0415  # who has no admin listener needs none of it
+
+        self._admin = admin = Admin(
             self.config,
             self.targets,
             base=lambda: self.url,
@@ -117,6 +123,8 @@ class Serving:
         self.config = config
         self.proxy.use(config)
         self.server.limits, self.server.trusted = config.limits, config.trusted
+        if self._admin is not None:
+            self._admin.use(config)
 
 
 @asynccontextmanager
@@ -133,22 +141,26 @@ async def open_serving(
     async with open_tracer(config.tracing) as tracer, open_vault(config.store, config.directory) as vault:
         listeners = await open_listeners(config.listen) if listeners is None else listeners
         administered: list[Listener] = []
-        # Of several processes the supervisor knows what is registered, and is asked about it.
-        targets = await open_targets(config) if worker is None else Targets(config)
-        proxy = Proxy(config, vault, targets=targets, metrics=Metrics(worker=worker), tracer=tracer)
+        proxy: Proxy | None = None
         try:
             check_listeners(config, listeners)
+            # Of several processes the supervisor knows what is registered, and is asked about it.
+            targets = await open_targets(config) if worker is None else Targets(config)
+            proxy = Proxy(config, vault, targets=targets, metrics=Metrics(worker=worker), tracer=tracer)
             if config.admin is not None and worker is None:
-                administered = await open_listeners(config.admin.listen)
+                from trioproxy.admin import open_admin  # noqa: PLC0415  # as above
+
+                administered = await open_admin(config)
             server = Server(proxy.handle, proxy.refusal, config.limits, config.trusted)
             yield Serving(config, listeners, proxy, server, administered)
         finally:
             for listener in (*listeners, *administered):
                 listener.close()
-            proxy.close()
+            if proxy is not None:
+                proxy.close()
 
 
-async def _of_a_program() -> Sequence[str]:
+async def _of_a_program() -> Mapping[str, Sequence[str]]:
     raise ProxyError(Error("invalid_request", "no file is served here: the program says what is", 409))
 
 

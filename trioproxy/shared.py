@@ -7,7 +7,9 @@ from functools import partial
 
 import trio
 
+from trioproxy.collector import Waste
 from trioproxy.config import Config
+from trioproxy.config.targets import PREFIX
 from trioproxy.guard import Guards, State
 from trioproxy.http.client import Pool
 from trioproxy.keys import Keys
@@ -30,6 +32,9 @@ class Shared:
         self.pool = Pool()
         self.keys = Keys()
         self.guards = Guards()
+        self.waste = Waste()
+        targets.on_gone = self.guards.forget
+        self.metrics.target = partial(_target, targets)
         self.ours = frozenset[bytes]()
         """The digests of the tokens in the file that we ask others for."""
         self._tell()
@@ -42,7 +47,7 @@ class Shared:
             asked.append(config.admin.client)
         self.ours = frozenset(client.digest for client in asked)
         named = {target.upstream.name: target.upstream for target in config.targets.values()}
-        self.guards.use({**config.upstreams, **named})
+        self.guards.use({**config.upstreams, **named}, self.targets.upstreams)
         self.targets.use(config)
 
     def _tell(self) -> None:
@@ -57,7 +62,7 @@ class Shared:
             ),
         }
         for name, (help, number) in told.items():
-            read = partial(_each, guards, number)
+            read = partial(_each, guards, self.targets, number)
             self.metrics.gauge(f"upstream_{name}", help, ("upstream",), read)
         health = "Whether the store can be used; 0 while requests go on without it."
         living = "Tasks that live in the process."
@@ -70,5 +75,16 @@ class Shared:
         self.keys.close()
 
 
-def _each(guards: Guards, number: Callable[[State], float]) -> list[tuple[tuple[str], float]]:
-    return [((name,), number(state)) for name, state in guards]
+def _target(targets: Targets, route: str) -> str:
+    """What metrics call the target of a route; empty if it is of none."""
+    return targets.label(route.removeprefix(f"{PREFIX}/")) if route.startswith(f"{PREFIX}/") else ""
+
+
+def _each(guards: Guards, targets: Targets, number: Callable[[State], float]) -> list[tuple[tuple[str], float]]:
+    """Of each upstream; targets that have one label are added up."""
+    told: dict[str, float] = {}
+    for name, state in guards:
+        key = name.removeprefix("targets.")
+        label = name if key == name else targets.label(key)
+        told[label] = told.get(label, 0) + number(state)
+    return [((label,), total) for label, total in told.items()]

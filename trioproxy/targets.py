@@ -15,7 +15,7 @@ import trio
 
 from trioproxy.clients import admit
 from trioproxy.config import Client, Config, Route, Secret, TargetSpec
-from trioproxy.config.targets import PREFIX, UNBUILT, read_target, words
+from trioproxy.config.targets import PREFIX, UNBUILT, read_registration, read_target
 from trioproxy.errors import ConfigError, ProxyError
 from trioproxy.http.headers import Headers
 from trioproxy.items import Error
@@ -33,6 +33,8 @@ log = logging.getLogger("trioproxy.targets")
 MOST = 10_000
 """Targets that can be registered."""
 
+_PROVIDERS, _WORD = 200, 80  # names of them that metrics tell apart, and characters of each
+
 
 class Targets:
     """All targets of a proxy. They outlive reloads: `use` has the new file's.
@@ -44,10 +46,15 @@ class Targets:
         self._book = book
         self._trouble = ""  # why the book could not be read; empty if it was
         self._entries: dict[str, Entry] = {}  # by key
-        self._same: dict[tuple[str, ...], Entry] = {}  # by what makes a target the same
+        # The keys of what is the same. Two processes that share a book may each have registered it: both keys are good,
+        # and the first is given.
+        self._same: dict[tuple[str, ...], list[str]] = {}
         self._lock = trio.Lock()
         self.on_change: Callable[[bytes], Awaitable[None]] | None = None
         """Told of each change, which other processes `load`, before whoever made it is answered."""
+        self.on_gone: Callable[[str], None] = _nobody
+        """Told of each that goes, by the name of its upstream."""
+        self._providers: set[str] = set()
         self._given = False
         self.use(config)
 
@@ -112,7 +119,7 @@ class Targets:
         entry = self._entries.get(key)
         name = self._declared.get(key) or (entry.name if entry else "")
         if not name:
-            return (read_target(f"targets.{key}", entry.said), entry.client) if entry else None
+            return (read_target(_upstream(key), entry.said), entry.client) if entry else None
         spec = self._config.targets.get(name)
         if spec is None or (spec.key or key) != key:
             return None  # the file has it no longer, or under another key
@@ -121,7 +128,11 @@ class Targets:
         return (spec, client) if client else None
 
     def _named(self, name: str) -> Entry | None:
-        return self._same.get((name,))
+        return self._given_of((name,))
+
+    def _given_of(self, same: tuple[str, ...]) -> Entry | None:
+        keys = self._same.get(same)
+        return self._entries[keys[0]] if keys else None
 
     # ── registering ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,12 +149,14 @@ class Targets:
         self._trouble = ""
         self._given = self._given or bool(kept)
         foreign = 0
+        entries: list[Entry] = []
         for key, value in kept.items():
             try:
-                self._put(msgspec.json.decode(value or b"", type=Entry))
+                entries.append(msgspec.json.decode(value or b"", type=Entry))
             except msgspec.DecodeError:
                 foreign += 1
                 log.debug("target %s in the book cannot be read", key)
+        self._apply(Change(entries, whole=True))
         if foreign:
             log.error("%d targets cannot be read: they were kept with another `key` of [store]", foreign)
 
@@ -156,11 +169,10 @@ class Targets:
         """
         if "name" in said:
             return await self._show(said)
-        plain = words(said)
-        spec = read_target("target", plain)
+        plain, spec = read_registration(said)
         async with self._lock:
             await self._readable()
-            found = self._same.get(identity(plain))
+            found = self._given_of(identity(plain))
             if found is None and len(self._entries) >= MOST:
                 message = f"there are {MOST} targets already: DELETE {PREFIX}/KEY makes room"
                 raise ProxyError(Error("invalid_request", message, 409))
@@ -228,20 +240,47 @@ class Targets:
 
     def __iter__(self) -> Iterator[Target]:
         """All of them, those of the file first."""
-        for name, spec in self._config.targets.items():
-            entry = self._named(name)
-            upstream = spec.upstream
-            key = spec.key or (entry.key if entry else None)
-            yield Target(key, name, spec.provider, upstream.model or "", spec.mode, str(upstream))
+        yield from (self._of_the_file(name, spec) for name, spec in self._config.targets.items())
         for key, entry in self._entries.items():
             if not entry.name and key not in self._declared:
-                said = entry.said
-                url = str(said["url"]).partition("?")[0].rstrip("/")
-                yield Target(key, "", said["provider"], said["model"], said["mode"], url)
+                yield _registered(entry)
 
     def get(self, key: str) -> Target | None:
         """The target with that key."""
-        return next((target for target in self if target.key == key), None)
+        entry = self._entries.get(key)
+        name = self._declared.get(key) or (entry.name if entry else "")
+        if not name:
+            return _registered(entry) if entry else None
+        spec = self._config.targets.get(name)
+        target = self._of_the_file(name, spec) if spec else None
+        return target if target and target.key == key else None
+
+    def _of_the_file(self, name: str, spec: TargetSpec) -> Target:
+        entry, upstream = self._named(name), spec.upstream
+        key = spec.key or (entry.key if entry else None)
+        return Target(key, name, spec.provider, upstream.model or "", spec.mode, str(upstream))
+
+    @property
+    def upstreams(self) -> Iterator[str]:
+        """The names of the upstreams of those that were registered."""
+        return map(_upstream, self._entries)
+
+    def label(self, key: str) -> str:
+        """What metrics call the target with that key, or that name in the file.
+
+        Keys come and go with whoever registers: what was registered is told by its provider.
+        """
+        target = self.get(key)
+        if key in self._config.targets or (target and target.name):
+            return f"targets.{target.name if target else key}"
+        provider = target.provider[:_WORD] if target else ""
+        if not provider:
+            return "targets.registered"
+        if provider not in self._providers:
+            if len(self._providers) >= _PROVIDERS:
+                return "targets.other"
+            self._providers.add(provider)
+        return f"targets.{provider}"
 
     # ── other processes ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,25 +293,40 @@ class Targets:
         self._apply(msgspec.json.decode(change, type=Change))
 
     def _apply(self, change: Change) -> None:
-        if change.whole:
-            self._entries, self._same = {}, {}
-            self._routes.clear()
-        for key in change.gone:
+        there = {entry.key for entry in change.kept}
+        for key in [key for key in self._entries if key not in there] if change.whole else change.gone:
             if entry := self._entries.pop(key, None):
-                self._routes.pop(key, None)
-                if self._same[entry.identity] == entry:
+                self._forget_route(key)
+                self._same[entry.identity].remove(key)
+                if not self._same[entry.identity]:
                     del self._same[entry.identity]
+                self.on_gone(_upstream(key))
         for entry in change.kept:
-            self._put(entry)
+            self._given = True
+            self._entries[entry.key] = entry
+            keys = self._same.setdefault(entry.identity, [])
+            if entry.key not in keys:
+                keys.append(entry.key)
+            self._forget_route(entry.key)
 
-    def _put(self, entry: Entry) -> None:
-        self._given = True
-        self._entries[entry.key] = entry
-        # Two processes that share a book may each have registered the same: both keys are good, and one is given.
-        self._same.setdefault(entry.identity, entry)
-        if self._same[entry.identity].key == entry.key:
-            self._same[entry.identity] = entry
-        self._routes.pop(entry.key, None)
+    def _forget_route(self, key: str) -> None:
+        self._routes.pop(key, None)
+        self._modes.pop(key, None)
+
+
+def _upstream(key: str) -> str:
+    """What the upstream of a target that was registered is called."""
+    return f"targets.{key}"
+
+
+def _registered(entry: Entry) -> Target:
+    said = entry.said
+    url = str(said["url"]).partition("?")[0].rstrip("/")
+    return Target(entry.key, "", said["provider"], said["model"], said["mode"], url)
+
+
+def _nobody(_: str) -> None:
+    """Nobody is told."""
 
 
 async def open_targets(config: Config) -> Targets:

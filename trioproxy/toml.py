@@ -6,6 +6,7 @@ text is known to be valid.
 
 import re
 import tomllib
+from bisect import bisect_right
 from typing import Any
 
 import msgspec
@@ -22,6 +23,16 @@ _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
 _SCALAR = re.compile(r"[^,\]}#\n]+")
+_PARTS = 100
+"""Of a dotted key, as in `[a.b]`."""
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:\\.|[^"\\\n])*+"|'[^'\n]*+')"""
+# What is passed over has no end where the text is not valid, so that one pass is enough.
+_TOO_LONG = re.compile(
+    rf"""(?P<long>(?:{_PART}[ \t]*+\.[ \t]*+){{{_PARTS}}})"""
+    r"""|"{3}(?:\\.|[^\\])*?(?:"{3}|\Z)|'{3}.*?(?:'{3}|\Z)"""
+    rf"""|{_PART}|["'#][^\n]*+""",
+    re.DOTALL,
+)
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -52,6 +63,8 @@ class Document:
 
 def load(text: str, file: str) -> Document:
     """Read the TOML `text` of `file`. Raises `ConfigError` for bad syntax."""
+    if any(match.lastgroup for match in _TOO_LONG.finditer(text)):  # for tomllib each further part takes longer
+        raise ConfigError([Problem(f"a key of the file has more than {_PARTS} parts")], file=file)
     try:
         tables = tomllib.loads(text)
     except ValueError as exc:  # TOMLDecodeError, and a number with more digits than Python converts
@@ -79,6 +92,7 @@ def key(name: str) -> str:
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
+        self._lines = [0, *(match.end() for match in re.finditer("\n", text))]  # where each begins
         self._at = 0
         self._arrays: dict[Path, int] = {}
         self.keys: dict[Path, Position] = {}
@@ -154,8 +168,6 @@ class _Scanner:
         return self._at
 
     def _position(self, start: int, end: int) -> Position:
-        line = self._text.count("\n", 0, start)
-        column = start - (self._text.rfind("\n", 0, start) + 1)
-        line_end = self._text.find("\n", start)
-        width = min(end, len(self._text) if line_end < 0 else line_end) - start
-        return Position(line + 1, column + 1, max(1, width))
+        line = bisect_right(self._lines, start)
+        line_end = self._lines[line] - 1 if line < len(self._lines) else len(self._text)
+        return Position(line, start - self._lines[line - 1] + 1, max(1, min(end, line_end) - start))

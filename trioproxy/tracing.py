@@ -15,7 +15,7 @@ from trioproxy.http.headers import Headers
 if TYPE_CHECKING:
     from trioproxy.config import Tracing, Upstream
 
-__all__ = ["UNTRACED", "Attempt", "Outcome", "Span", "Tracer", "open_tracer"]
+__all__ = ["UNTRACED", "AttemptSpan", "Outcome", "Span", "Tracer", "open_tracer"]
 
 
 class Outcome(Protocol):
@@ -42,7 +42,7 @@ class Outcome(Protocol):
     def end_kind(self) -> str: ...
 
 
-class Attempt:
+class AttemptSpan:
     """One sending of the request to an upstream. This one is not traced."""
 
     traceparent: bytes | None = None
@@ -58,7 +58,7 @@ class Attempt:
 class Span:
     """Of one exchange. This one is not traced."""
 
-    def attempt(self, upstream: Upstream, model: str) -> Attempt:
+    def attempt(self, upstream: Upstream, model: str) -> AttemptSpan:
         """Begin to ask `upstream` for `model`."""
         return _UNTRACED
 
@@ -75,7 +75,7 @@ class Tracer:
 
 
 UNTRACED = Span()
-_UNTRACED = Attempt()
+_UNTRACED = AttemptSpan()
 
 
 @asynccontextmanager

@@ -78,22 +78,54 @@ async def ask(
     if upstream.replay:
         return ReplayReply(upstream.replay.file, pace=upstream.replay.pace, chunk=upstream.replay.chunk)
     assert upstream.origin is not None
-    speaks, path = DIALECTS[upstream.dialect], asking.path
-    headers = without(end_to_end(incoming.headers), b"host", b"expect", b"content-length")
+    path = asking.path
+    if path.rstrip("/") in _ASKED and (asking.cross or not path.startswith("/v1")):
+        path = DIALECTS[upstream.dialect].paths[0]
+    query = _query(upstream.query, None if asking.cross else incoming.target.query)
+    target = _join(upstream.path, path, upstream.dialect) + ("" if query is None else f"?{query}")
+    return await pool.request(
+        upstream.origin,
+        incoming.method,
+        target,
+        _headers(upstream, incoming.headers, asking, token=token, length=length, traceparent=traceparent),
+        name=upstream.name,
+        timeouts=upstream.timeouts,
+        reach=upstream.reach,
+        fresh=fresh,
+    )
+
+
+_TRACE = len("00-") + 32  # characters of a traceparent that name the trace
+# What of a client's header is for an upstream that speaks another dialect. Everything else is about the client's own:
+# its versions and betas, its SDK, its credentials in its own form.
+_IDENTITY = frozenset({b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"x-client-request-id"})
+_ASKED = frozenset(path for dialect in DIALECTS.values() for path in dialect.paths)
+
+
+def _headers(
+    upstream: Upstream,
+    came: Headers,
+    asking: Asking,
+    *,
+    token: str | None,
+    length: int | None,
+    traceparent: bytes | None,
+) -> Headers:
+    """What an upstream is told of the header that `came` from the client, and what else it needs or the file says."""
+    speaks = DIALECTS[upstream.dialect]
+    headers = without(end_to_end(came), b"host", b"expect", b"content-length")
     if asking.cross:
         accepted = b"text/event-stream" if asking.stream else b"application/json"
         headers = [field for field in headers if field[0] in _IDENTITY]
         headers.append((b"accept", accepted))
         if length:
             headers.append((b"content-type", b"application/json"))
-    if path.rstrip("/") in _ASKED and (asking.cross or not path.startswith("/v1")):
-        path = speaks.paths[0]
     if asking.decoded:
         headers = without(headers, b"content-encoding")
     if asking.readable:
         headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
     version = upstream.target.version is not None
-    token = token or (token_of(incoming.headers) if asking.cross or version else None)
+    token = token or (token_of(came) if asking.cross or version else None)
     if token is not None:
         headers = [*without(headers, *CREDENTIALS), *speaks.credentials(token, upstream.target)]
     if asking.cross or version:
@@ -111,27 +143,9 @@ async def ask(
     headers = without(headers, *(name.encode() for name in upstream.removed))
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
-    elif length or get(incoming.headers, b"content-length"):
+    elif length or get(came, b"content-length"):
         headers.append((b"content-length", b"%d" % length))
-    query = _query(upstream.query, None if asking.cross else incoming.target.query)
-    target = _join(upstream.path, path, upstream.dialect) + ("" if query is None else f"?{query}")
-    return await pool.request(
-        upstream.origin,
-        incoming.method,
-        target,
-        headers,
-        name=upstream.name,
-        timeouts=upstream.timeouts,
-        reach=upstream.reach,
-        fresh=fresh,
-    )
-
-
-_TRACE = len("00-") + 32  # characters of a traceparent that name the trace
-# What of a client's header is for an upstream that speaks another dialect. Everything else is about the client's own:
-# its versions and betas, its SDK, its credentials in its own form.
-_IDENTITY = frozenset({b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"x-client-request-id"})
-_ASKED = frozenset(path for dialect in DIALECTS.values() for path in dialect.paths)
+    return headers
 
 
 def token_of(headers: Headers) -> str | None:

@@ -18,7 +18,7 @@ import trio
 from trioproxy import registry
 from trioproxy.collector import tune_collector
 from trioproxy.config import Config
-from trioproxy.control import Answer, Ask, Channel, Last, Message, Serve
+from trioproxy.control import Answer, Ask, Channel, Last, Leaving, Message, Serve
 from trioproxy.errors import ConfigError
 from trioproxy.http.listen import Listener, listeners_from
 from trioproxy.http.relisten import Turn
@@ -102,6 +102,9 @@ class _Worker:
                     serving.follow(config, self._listen(message, descriptors))
                 except (ConfigError, OSError) as exc:
                     return Answer(number=message.number, error=str(exc))
+                except Exception as exc:  # a bug: whoever is replaced finishes its answers, and who dies of it does not
+                    log.exception("the reload failed")
+                    return Answer(number=message.number, error=f"it failed: {type(exc).__name__}")
                 serving.targets.load(message.targets)
                 self._log(message, config)
             case Ask(what="metrics"):
@@ -140,6 +143,8 @@ class _Worker:
     async def _drain_at(self, signals: AsyncIterable[int], serving: Serving, scope: trio.CancelScope) -> None:
         async for _ in signals:
             self._leave(serving, scope)
+            with suppress(trio.BrokenResourceError):
+                await self._channel.send(Leaving())  # another one can start in our place
 
     def _leave(self, serving: Serving, scope: trio.CancelScope) -> None:
         """Accept nothing more, and let the answers under way finish, for as long as the file says."""

@@ -260,14 +260,24 @@ def test_a_port_in_use() -> None:
     )
 
 
-def test_an_admin_port_in_use_is_changed_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_admin_port_in_use_is_changed_in_the_file(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         up = '[upstreams.up]\nurl = "http://up"\n'
         (tmp_path / "mine.toml").write_text(f'listen = "127.0.0.1:0"\n{up}[admin]\nlisten = "{address}"\n')
-        assert main(["-c", str(tmp_path / "mine.toml")]) == 1
+        said = refused("-c", str(tmp_path / "mine.toml"), status=1)
     why = f"[admin] cannot listen on {address}: Address already in use; give listen in [admin] another port"
-    assert capsys.readouterr().err == f"error: {why}\n"
+    assert said == f"error: {why}\n"
+
+
+def test_a_store_that_can_never_be_opened_is_told_before_any_worker_starts(tmp_path: Path) -> None:
+    (tmp_path / "stages.toml").write_text(
+        'listen = "127.0.0.1:0"\nworkers = 2\n[upstreams.up]\nurl = "http://up"\n[store]\nurl = "sqlite:gone/kept.db"\n'
+    )
+    why = f"error: the store cannot be used: {tmp_path}/gone/kept.db: its directory does not exist\n"
+    assert refused(cwd=tmp_path, status=1) == why
+    done = " ".join(run("check", cwd=tmp_path).stdout.split())
+    assert f"! the store cannot be opened here: there is no directory {tmp_path}/gone" in done
 
 
 def test_a_path_that_is_not_there_is_a_failure_of_its_own(tmp_path: Path) -> None:

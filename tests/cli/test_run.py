@@ -130,6 +130,7 @@ def test_a_program_that_is_killed_has_the_status_of_shells() -> None:
         ([], 2, "error: run what? For instance: python -m trioproxy run -- claude\n"),
         (["--"], 2, "error: run what? For instance: python -m trioproxy run -- claude\n"),
         (["./broken"], 126, r"trioproxy on .*\nerror: \./broken cannot be run: Exec format error\n"),
+        (["./plain"], 126, "error: ./plain cannot be run: it is not executable (chmod +x)\n"),
         (["-c", "none.toml", "true"], 2, "error: there is no none.toml\n"),
     ],
 )
@@ -138,6 +139,7 @@ def test_what_cannot_be_run(
 ) -> None:
     (tmp_path / "broken").write_bytes(b"\0")
     (tmp_path / "broken").chmod(0o700)
+    (tmp_path / "plain").touch(0o600)
     assert main(["run", *arguments]) == status
     said = capsys.readouterr().err
     assert said.startswith(message) or re.fullmatch(message, said)

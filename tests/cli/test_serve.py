@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioproxy import __version__, config
+from trioproxy.cli.explain import explain_config
 from trioproxy.cli.serve import banner
 from trioproxy.http.listen import Address, Listen, open_listeners
 
@@ -73,6 +74,14 @@ def test_a_passthrough_and_routes_that_differ() -> None:
     assert "  stages: bytes as they come" in shown(text)
     differing = f'{text}[routes]\n"/" = "up"\n"/x" = {{ upstream = "up", response = ["deframe", "reframe"] }}'
     assert "  stages: differ: python -m trioproxy check" in shown(differing)
+
+
+def test_routes_stand_in_the_order_of_the_file() -> None:
+    routes = '"/long/one" = "up"\n"/b" = "up"\n"/" = "up"\n"/a" = "up"'
+    assert [line.split()[0] for line in shown(f"{UP}[routes]\n{routes}")[1:3]] == ["/long/one", "/b"]
+    loaded = config.read(f"{UP}[routes]\n{routes}", Path("stages.toml"), {})
+    explained = [line.partition(" ")[0] for line in explain_config(loaded) if " → up: " in line]
+    assert explained == ["/long/one", "/b", "/", "/a"]
 
 
 def test_many_routes_are_counted() -> None:

@@ -72,3 +72,8 @@ def test_what_cannot_be_read(tmp_path: Path, spoil: Callable[[Path], object]) ->
         assert info.value.part == part
         if (tmp_path / spoilt).is_dir():
             os.rmdir(tmp_path / spoilt)
+
+
+def test_a_name_that_no_file_has(tmp_path: Path) -> None:
+    with pytest.raises(BadCertificate, match="cannot be read: embedded null byte"):
+        server_tls(tmp_path / "a\0b")

@@ -68,6 +68,13 @@ async def fails(pool: Pool, where: client.Origin, reach: Reach, timeouts: Timeou
     return caught.value.error.message, caught.value.error.status
 
 
+async def test_what_can_be_no_name_cannot_be_reached(pool: Pool) -> None:
+    message, status = await fails(pool, client.Origin("http", ".lan", 1), Reach())
+    assert message.startswith("upstream 'up' (http://.lan:1) cannot be reached: ")
+    assert "label" in message
+    assert status == 502
+
+
 # ── every way, streaming, with TLS and without ──────────────────────────────────────────────────────────────────────
 
 Ways = Callable[[Path], AbstractAsyncContextManager[list[Peer]]]

@@ -68,11 +68,20 @@ def test_addresses_that_are_bound_already(text: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "localhost", "localhost:", "a:65536", "a:-1", "a:x", "a:²", "unix:", "fd:", "fd:x", "systemd:", 4567, None],
+    [
+        *["", "localhost", "localhost:", "a:65536", "a:-1", "a:x", "a:²", "unix:", "fd:", "fd:x", "systemd:"],
+        *[4567, None, ".lan:1", "a..b:1", f"{'a' * 64}.lan:1", "unix:/run/a\0b", "a\nb:1", f"a:{'9' * 5000}"],
+    ],
 )
 def test_what_is_no_address(value: object) -> None:
     with pytest.raises(ValueError, match="Expected an address such as"):
         Address.read(value)
+
+
+@pytest.mark.parametrize("text", [".lan:1", "unix:/a\0b"])
+async def test_what_the_system_takes_for_no_address_is_told_like_what_it_cannot_open(text: str) -> None:
+    with pytest.raises(OSError, match="cannot listen on "):
+        await open_listeners([Listen(Address(text))])
 
 
 # ── sockets that we bind ────────────────────────────────────────────────────────────────────────────────────────────

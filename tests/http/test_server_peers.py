@@ -89,6 +89,9 @@ async def test_a_balancer_that_passes_bytes_on_does_not_vouch_for_them() -> None
         assert await told(listener, header + asked) == "203.0.113.7 "
         server.trusted = Trusted((*HERE.networks, ip_network("203.0.113.0/24")))
         assert await told(listener, header + asked) == "9.9.9.9 9.9.9.9"
+        for header, client in GOOD.values():
+            if client is None:  # nor for whoever it does not name
+                assert await told(listener, header + asked) == "127.0.0.1 "
 
 
 @pytest.mark.parametrize("case", ["HTTP", "TLS", "UDP", "v2 version 3", "too long"])

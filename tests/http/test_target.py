@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioproxy.http.target import Target, is_host, parse_target
+from trioproxy.http.target import Target, is_host, is_name, parse_target
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,14 @@ def test_what_is_let_through_is_rebuilt_the_same_and_climbs_nowhere(raw: bytes) 
 )
 def test_is_host(text: str, fine: bool) -> None:
     assert is_host(text) is fine
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        *[("a.lan", True), ("a.lan.", True), ("::1", True), ("a" * 63, True)],
+        *[("", False), (".", False), (".lan", False), ("a..b", False), ("a" * 64, False)],
+    ],
+)
+def test_what_can_be_looked_up(host: str, named: bool) -> None:
+    assert is_name(host) is named

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from trioproxy.http import tls
 from trioproxy.http.certificate import BadCertificate
 from trioproxy.http.reach import Proxy, Reach
 from trioproxy.http.tls import Contexts
@@ -53,3 +54,12 @@ def test_a_file_that_was_never_right_is_an_error_each_time(tmp_path: Path) -> No
     for _ in range(2):
         with pytest.raises(BadCertificate, match="cannot be read"):
             contexts.upstream(Reach(certificate=tmp_path / "none"))
+
+
+def test_one_that_is_made_anew_takes_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "_CONTEXTS", 2)
+    contexts, ca = Contexts(), write(tmp_path / "ca.pem", CA)
+    plain, first = contexts.upstream(Reach()), contexts.upstream(Reach(ca=ca))
+    write(ca, CA, 1)
+    assert contexts.upstream(Reach(ca=ca)) is not first
+    assert contexts.upstream(Reach()) is plain

@@ -137,3 +137,11 @@ async def test_a_busy_wire_lets_others_run() -> None:
         await read_all(far, most=100 * READ_SIZE)
         assert turns >= 99  # one for each full read
         nursery.cancel_scope.cancel()
+
+
+def test_a_socket_that_takes_no_setting_may_still_be_used() -> None:
+    """As one that was reset before it was accepted does, on macOS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(OSError, match="Errno"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        SocketWire(sock)

@@ -79,5 +79,5 @@ def test_a_short_text_is_refused_with_advice_and_is_not_quoted() -> None:
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
-    with pytest.raises(StoreError, match=r"pip install 'trioproxy\[encryption\]'"):
+    with pytest.raises(StoreError, match=r"pip install '\.\[encryption\]' in a checkout"):
         Seal(TEXT)

@@ -29,6 +29,7 @@ ConfigFile = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The
 COMMANDS = ("serve", "run", "check", "init", "stages", "demo")
 
 _WITH_VALUE = ("--config", "-c", "--log")  # options of `run` that take the next word
+_OF_RUN = (*_WITH_VALUE, "--help", "-h")
 
 HELP = """An LLM proxy that never breaks a stream, whose pipeline is a file you reorder.
 
@@ -132,7 +133,11 @@ def _app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    given = _apart(list(sys.argv[1:] if arguments is None else arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if mistyped := _mistyped(given):
+        complain(f"{mistyped}\nTry: python -m trioproxy --help")
+        return 2
+    given = _apart(given)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an arrow that the terminal cannot show is no reason to fail
     try:
@@ -151,11 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"the store cannot be used: {exc}")
         return 1
     except OSError as exc:
-        hint = "; --listen 127.0.0.1:0 takes a free one" if exc.errno == errno.EADDRINUSE else ""
-        complain(f"{exc.strerror or exc}{hint}")
+        complain(f"{exc.strerror or exc}{_another_port(exc)}")
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
+
+
+def _mistyped(given: list[str]) -> str:
+    """What is wrong with the first word behind `run`: an option that it does not have would be taken for a command."""
+    word = given[1].partition("=")[0] if given[:1] == ["run"] and given[1:] else ""
+    if not word.startswith("-") or word == "--" or word.startswith(_OF_RUN):
+        return ""
+    near = did_you_mean(word, _OF_RUN).replace("did", "Did").replace("'", "")
+    return f"Unknown option: {word}. {near}".strip()
 
 
 def _apart(given: list[str]) -> list[str]:
@@ -166,6 +179,14 @@ def _apart(given: list[str]) -> list[str]:
     while at < len(given) and given[at].startswith("-") and given[at] != "--":
         at += 2 if given[at] in _WITH_VALUE else 1
     return given if given[at : at + 1] in ([], ["--"]) else [*given[:at], "--", *given[at:]]
+
+
+def _another_port(exc: OSError) -> str:
+    """How to listen elsewhere, if somebody else listens there."""
+    if exc.errno != errno.EADDRINUSE:
+        return ""
+    admin = str(exc.strerror).startswith("[admin]")
+    return "; give listen in [admin] another port" if admin else "; --listen 127.0.0.1:0 takes a free one"
 
 
 def _refuse(exc: ConfigError) -> int:

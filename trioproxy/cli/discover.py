@@ -67,7 +67,8 @@ def _found(file: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
         yield path
     except FileNotFoundError as exc:
         where = " (from $TRIOPROXY_CONFIG)" if variable else "" if file else " here"
-        hint = "give one with --config FILE, or see one work first: python -m trioproxy demo"
+        write = f"python -m trioproxy init{'' if str(path) == 'stages.toml' else f' {path}'}"
+        hint = f"give one with --config FILE, write one: {write}, or see one work first: python -m trioproxy demo"
         if not variable and not file:
             hint += f"; this is enough:\n{config.SMALLEST}"
         raise ConfigError([Problem(f"there is no {path}{where}", hint)]) from exc

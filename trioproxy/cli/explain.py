@@ -29,6 +29,7 @@ from trioproxy.config import (
     Upstream,
 )
 from trioproxy.config.processes import kept_apart
+from trioproxy.config.store import lacking
 from trioproxy.errors import ConfigError, printable
 from trioproxy.http.client import Timeouts
 from trioproxy.http.limits import Limits
@@ -50,7 +51,7 @@ def explain_config(config: Config, width: int = WIDEST) -> list[str]:
     """Every route with its stages and what flows between them, and whatever else differs from the defaults."""
     listens = wrap(" and ".join(map(str, config.listen)).split(" "), "listens on ", width)
     lines = [f"{config.file or 'the configuration'} is fine", "", *listens]
-    for route in reversed(config.routes):
+    for route in config.listed:
         lines += ["", *_route(route, config, width)]
     for name, target in config.targets.items():
         lines += ["", *_target(name, target, width)]
@@ -58,7 +59,7 @@ def explain_config(config: Config, width: int = WIDEST) -> list[str]:
     unused = config.upstreams.keys() - used
     if unused:
         lines += ["", f"no route leads to {', '.join(sorted(unused))}"]
-    for warning in kept_apart(config):
+    for warning in (*kept_apart(config), *lacking(config.store, config.directory)):
         lines += ["", *wrap(warning.split(" "), "! ", width)]
     if changed := list(_changed(config)):
         lines += ["", "other than by default:", *_columns(changed, width)]

@@ -62,6 +62,9 @@ async def run_command(
     `open_proxy` raises.
     """
     program = shutil.which(command[0], path=environ.get("PATH"))
+    if program is None and (found := shutil.which(command[0], os.F_OK, environ.get("PATH"))):
+        complain(f"{found} cannot be run: it is not executable (chmod +x)")
+        return NOT_RUN
     if program is None:
         complain(f"there is no command '{command[0]}' here; is it installed, and in $PATH?")
         return NOT_FOUND

@@ -89,7 +89,7 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     lines = [f"trioproxy {__version__} on {' and '.join(urls)} ({config.file or 'no file'})"]
     if config.workers > 1:
         lines[0] += f", {config.workers} workers"
-    shown = config.routes[::-1]
+    shown = config.listed
     width = max((len(route.prefix) for route in shown), default=0)
     for route in shown[:_ROUTES]:
         others = "".join(f", or {other.upstream.name}" for other in route.others)
@@ -105,7 +105,8 @@ def banner(config: Config, listeners: list[Listener]) -> list[str]:
     if config.store.url != Settings().url:
         lines.append(f"  store: {config.store.place}")
     if base and shown:
-        everything = next((route for route in shown if route.prefix in ("/", "/{session}")), None)
+        by_prefix = {route.prefix: route for route in shown}
+        everything = by_prefix.get("/") or by_prefix.get("/{session}")
         home = _url(base, everything) if everything else base
         lines.append(f"  clients: ANTHROPIC_BASE_URL={home} claude, or OPENAI_BASE_URL={home}/v1")
     if asked := dict.fromkeys(client.name for route in shown for client in route.clients):

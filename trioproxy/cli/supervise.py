@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from trioproxy import exposition
-from trioproxy.admin import LIMITS, Admin
+from trioproxy.admin import LIMITS, Admin, open_admin
 from trioproxy.cli.running import follow_log, hold
 from trioproxy.cli.terminal import say, wants_colour
 from trioproxy.config import Config
@@ -16,6 +16,7 @@ from trioproxy.http.listen import Listener, open_listeners
 from trioproxy.http.server import Server
 from trioproxy.reload import Reloading
 from trioproxy.serving import local_url
+from trioproxy.store.vault import open_vault
 from trioproxy.targets import open_targets
 from trioproxy.workers import Supervisor
 
@@ -29,9 +30,10 @@ async def supervise(
 
     Raises `OSError` if a listener cannot be opened, `StoreError` if the store can never be used, `StartError`.
     """
+    async with open_vault(config.store, config.directory):
+        pass  # workers could only tell one after the other, and be started again, that it can never be used
     targets = await open_targets(config)
     listeners = await open_listeners(config.listen)
-    check_listeners(config, listeners)
     supervisor = Supervisor(
         file,
         text,
@@ -45,6 +47,7 @@ async def supervise(
     async def apply(new: Config, text: str) -> None:
         await supervisor.apply(new, text)
         targets.use(new)
+        admin.use(new)
         follow_log(new)
 
     async def announce() -> None:
@@ -78,7 +81,7 @@ async def supervise(
 async def _listening(config: Config, admin: Admin) -> AsyncIterator[None]:
     """The admin listener, if the file has one."""
     server = Server(admin.handle, admin.refusal, LIMITS)
-    listeners = await open_listeners(config.admin.listen) if config.admin else []
+    listeners = await open_admin(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve, listeners)
         yield

@@ -4,6 +4,7 @@
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ __all__ = [
     "text_of",
 ]
 
+_LARGEST = 1024 * 1024
+"""Bytes of a file: what is served stands still while one is read anew."""
+
 
 def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a TOML file. Raises `ConfigError`; `OSError` if it cannot be read."""
@@ -76,7 +80,16 @@ def load_settings(file: Path, stage: str) -> Mapping[str, Any]:
 
 def text_of(file: Path) -> str:
     """The text of a TOML file. Raises `ConfigError` if it is none; `OSError` if it cannot be read."""
-    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the BOM of Windows editors is not part of the text
+    kind = os.stat(file).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # of a directory the error of `open` says enough
+        hint = "a pipe or a device would be waited for, and gives its text only once"
+        raise ConfigError([Problem("this is no regular file", hint)], file=str(file))
+    with file.open("rb") as opened:
+        raw = opened.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        problem = Problem(f"the file is larger than {_LARGEST // 1024**2} MiB", "is it the right one?")
+        raise ConfigError([problem], file=str(file))
+    raw = raw.removeprefix(b"\xef\xbb\xbf")  # the BOM of Windows editors is not part of the text
     try:
         return raw.decode()
     except UnicodeDecodeError as exc:

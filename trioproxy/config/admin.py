@@ -27,6 +27,9 @@ def read_admin(root: Table, directory: Path) -> Admin | None:
         message = f"listen: whoever reaches {far.address} could register targets, as nobody is asked for a token"
         hint = 'token = { env = "ADMIN_TOKEN" }\nor listen on this machine alone: listen = "127.0.0.1:4568"'
         table.problem(("listen",), Problem(message, hint))
+    if any(each.proxy_protocol for each in listens):
+        hint = "leave it out: who asks here is asked for the token, from wherever that is"
+        table.problem(("listen",), Problem("listen: this listener takes no PROXY header", hint))
     table.done()
     return Admin(listen=listens, client=client)
 

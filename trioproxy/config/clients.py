@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trioproxy import registry
+from trioproxy.config.itself import own_upstream
 from trioproxy.config.model import Client, Config
 from trioproxy.config.sources import read_file_or_text
 from trioproxy.config.table import MISSING, Table
@@ -135,16 +136,19 @@ def check_listen(root: Table, config: Config) -> None:
 
 
 def check_listens(config: Config, listens: Iterable[Listen]) -> None:
-    """Raises `ConfigError` if nobody may listen there, as `config` is."""
-    if problem := _exposure(config, _open_of(listens)):
+    """Raises `ConfigError` if nobody may listen there, as `config` is, or an upstream is there."""
+    listens = list(listens)
+    problem = _exposure(config, _open_of(listens)) or own_upstream(config, [each.address for each in listens])
+    if problem:
         raise ConfigError([problem])
 
 
 def check_listeners(config: Config, listeners: Iterable[Listener]) -> None:
     """As `check_listens`, of those that are open and stay so: what another process has bound is known only then."""
     wanted = {listen.address for listen in config.listen}
-    found = [each for each in listeners if each.listen.address in wanted and not each.unix and not each.loopback]
-    if problem := _exposure(config, [each.address for each in found]):
+    found = [each for each in listeners if each.listen.address in wanted]
+    exposed = [each.address for each in found if not each.unix and not each.loopback]
+    if problem := _exposure(config, exposed) or own_upstream(config, [each.address for each in found]):
         raise ConfigError([problem])
 
 

@@ -16,7 +16,9 @@ from trioproxy.models import Models
 from trioproxy.store import Settings
 from trioproxy.units import Seconds, Size, show_seconds, show_size
 
-__all__ = ["changes"]
+__all__ = ["changes", "fixed"]
+
+_AT_START = ("store", "workers", "admin", "tracing")  # what is opened once
 
 
 class _Fact(NamedTuple):
@@ -31,7 +33,7 @@ _Facts = dict[str, _Fact]
 # Of a value under such a key nothing is said: it is a secret, or may hold one.
 _UNSAID = frozenset({"token", "headers", "key", "proxy", "query", "command", "digest"})
 # What stands for others that are told, or can be seen only from within.
-_SKIPPED = frozenset({"file", "taken", "name", "host", "usual"})
+_SKIPPED = frozenset({"file", "order", "taken", "name", "host", "usual"})
 _NOTHING = _Fact(None, "unset")
 
 
@@ -48,6 +50,11 @@ def changes(old: Config, new: Config) -> list[str]:
                 lines.append(f"{label}: new{_summary(facts)}")
         lines += [f"{section} {name}: gone" for name in before if name not in after]
     return lines
+
+
+def fixed(old: Config, new: Config) -> list[str]:
+    """The sections and keys that are different, and cannot be while it serves."""
+    return [name for name in _AT_START if getattr(old, name) != getattr(new, name)]
 
 
 def _told(label: str, before: _Facts, after: _Facts) -> Iterator[str]:
@@ -149,7 +156,7 @@ def _said(value: Any) -> str | None:
 
 _SECTIONS: Mapping[str, Callable[[Config], Mapping[str, _Facts]]] = {
     "upstream": lambda config: {name: _upstream(upstream) for name, upstream in config.upstreams.items()},
-    "route": lambda config: {route.prefix: _route(route) for route in reversed(config.routes)},
+    "route": lambda config: {route.prefix: _route(route) for route in config.listed},
     "target": lambda config: {name: dict(_flat(target, set())) for name, target in config.targets.items()},
     "client": lambda config: {client.name: dict(_flat(client, set())) for client in config.clients},
 }

@@ -325,6 +325,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reload: Literal["signal", "watch"] = "signal"
     """When the file is read again: on SIGHUP, or also when it has changed."""
     file: Path | None = None
+    order: tuple[str, ...] = ()
+    """The prefixes of the routes as they stand in the file."""
+
+    @property
+    def listed(self) -> tuple[Route, ...]:
+        """The routes in the order of the file: for people to read."""
+        places = {prefix: place for place, prefix in enumerate(self.order)}
+        return tuple(sorted(self.routes, key=lambda route: places.get(route.prefix, 0)))
 
     @property
     def directory(self) -> Path:

@@ -13,6 +13,7 @@ import msgspec
 from trioproxy.config.admin import read_admin
 from trioproxy.config.aliases import read_models
 from trioproxy.config.clients import check_listen, everybody, read_clients
+from trioproxy.config.itself import check_itself
 from trioproxy.config.listeners import read_listen, read_trusted
 from trioproxy.config.model import USUAL_LISTEN, Config, Log
 from trioproxy.config.pipelines import Given, Stages, Usual
@@ -66,9 +67,11 @@ def read_sections(root: Table, file: Path | None, given: Mapping[str, Given] = M
         workers=read_workers(root),
         reload=read_reload(root),
         file=file,
+        order=tuple(root.table("routes").raw),
     )
     if all(clients.values()):
         check_listen(root, config)
+    check_itself(root, config)
     root.done()
     return config
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +16,7 @@ from trioproxy.errors import Problem
 from trioproxy.store import KEY_LENGTH, Settings, StoreError
 from trioproxy.units import Seconds, show_seconds, show_size
 
-__all__ = ["read_store"]
+__all__ = ["lacking", "read_store"]
 
 _NOWHERE = {"memory": "memory:", "off": "off"}  # either may be written with or without a colon
 _SERVERS = ("valkey", "redis", "valkeys", "rediss", "unix")
@@ -39,6 +41,14 @@ def read_store(table: Table) -> Settings:
         table.problem(("expires",), Problem(f"expires: Expected at most {show_seconds(_LONGEST)}, which are ten years"))
     table.done()
     return Settings(**values)
+
+
+def lacking(settings: Settings, directory: Path) -> Iterator[str]:
+    """What is missing for the store to be opened here, where that can be seen: sentences for the operator."""
+    scheme, _, rest = settings.url.partition(":")
+    folder = (directory / rest.removeprefix("//")).parent
+    if scheme == "sqlite" and not folder.is_dir():
+        yield f"the store cannot be opened here: there is no directory {folder}"
 
 
 class _Place(Secret):
@@ -84,5 +94,5 @@ def _key(table: Table) -> str | None:
         table.problem(("key",), Problem(message, hint))
     elif find_spec("cryptography") is None:
         message = "key: needs the package cryptography, which is not installed"
-        table.problem(("key",), Problem(message, "pip install 'trioproxy[encryption]'"))
+        table.problem(("key",), Problem(message, "in a checkout: pip install '.[encryption]'"))
     return key

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from trioproxy import registry, toml
 from trioproxy.config.clients import read_client
 from trioproxy.config.model import Mode, TargetSpec
@@ -14,7 +16,7 @@ from trioproxy.config.table import MISSING, Table
 from trioproxy.config.upstreams import TARGET, read_upstream
 from trioproxy.errors import ConfigError, Problem
 
-__all__ = ["DIALECT_OF_MODE", "PREFIX", "UNBUILT", "read_target", "read_targets", "words"]
+__all__ = ["DIALECT_OF_MODE", "PREFIX", "UNBUILT", "read_registration", "read_target", "read_targets"]
 
 PREFIX = "/targets"
 """Where targets are found: their keys follow. No route may be there."""
@@ -59,17 +61,41 @@ def read_targets(root: Table, directory: Path) -> dict[str, TargetSpec]:
     return found
 
 
-def words(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a registration says, in the file's words, without what says nothing. The same target is said the same way.
+def read_registration(said: Mapping[str, Any]) -> tuple[dict[str, Any], TargetSpec]:
+    """What a registration says, in the file's words, and the target that it makes.
 
-    Raises `ConfigError`.
+    The same target is said the same way, without what says nothing. Raises `ConfigError` with all that is wrong, in the
+    registration's words.
     """
+    problems: list[Problem] = []
+    plain = _plain(said, problems)
+    try:
+        spec = read_target("target", plain)
+    except ConfigError as exc:
+        names = {_key(name): name for name in said}
+        problems += (_in_words(problem, names) for problem in exc.problems)
+    if problems:
+        raise ConfigError(problems)
+    return plain, spec
+
+
+def _key(name: str) -> str:
+    """What the file calls what a registration calls `name`."""
+    key = name.replace("_", "-")
+    return _ALIASES.get(key, key)
+
+
+def _in_words(problem: Problem, names: Mapping[str, str]) -> Problem:
+    """A problem of a key, under the name that was said."""
+    key, colon, rest = problem.message.partition(":")
+    return replace(problem, message=f"{names.get(key, key)}{colon}{rest}")
+
+
+def _plain(said: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     plain: dict[str, Any] = {"provider": "", "mode": _USUAL}
     given: set[str] = set()
-    problems: list[Problem] = []
     for name, value in said.items():
-        key = name.replace("_", "-")
-        key = _ALIASES.get(key, key)
+        key = _key(name)
         if key not in _SAID:
             hint = registry.did_you_mean(key, _SAID) or f"known: {', '.join(_SAID)}"
             problems.append(Problem(f"a target has no {name[:40]!r}", hint))
@@ -78,22 +104,25 @@ def words(said: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None and value != "":  # many programs send what they do not have as an empty text
             plain[key] = value
         given.add(key)
-    if problems:
-        raise ConfigError(problems)
     if isinstance(plain.get("url"), str):
         plain["url"] = plain["url"].strip().rstrip("/")
     return plain
 
 
 def read_target(name: str, said: Mapping[str, Any]) -> TargetSpec:
-    """The target that `words` describe; its upstream is called `name`. Raises `ConfigError`."""
+    """The target that a registration in the file's words describes; its upstream is called `name`.
+
+    Raises `ConfigError`.
+    """
     problems: list[Problem] = []
-    table = Table(_Said({}, {}, {}), problems, {}, ("target",), said)  # no variables of our environment for others
     token, url = said.get("token", ""), said.get("url", "")
     if not isinstance(token, str):  # a file or a program, which the TOML file may name
-        raise ConfigError([Problem(f"token: Expected a text, got `{type(token).__name__}`")])
+        problems.append(Problem(f"token: Expected a text, got `{type(token).__name__}`"))
+        said = {key: value for key, value in said.items() if key != "token"}
     if isinstance(url, str) and url.startswith("replay:"):
-        raise ConfigError([Problem("url: Expected a URL that begins with http:// or https://")])
+        problems.append(Problem("url: Expected a URL that begins with http:// or https://"))
+        said = {**said, "url": "http://127.0.0.1"}  # what else is wrong is told too
+    table = Table(_Said({}, {}, {}), problems, {}, ("target",), said)  # no variables of our environment for others
     target = _read(name, table, Path())
     if problems or target is None:
         raise ConfigError(problems)
@@ -109,9 +138,11 @@ class _Said(toml.Document):
 
 def _read(name: str, table: Table, directory: Path) -> TargetSpec | None:
     mode: Mode = table.get("mode", Mode, _USUAL)
-    provider = table.get("provider", str, "")
+    provider: str = table.get("provider", str, "")
+    if not provider.isprintable():
+        table.problem(("provider",), Problem(f"provider: Expected a name, got {provider!r}"))
     models = [model for model in table.array("models", str, []) if model is not MISSING]
-    if any(not model.strip() or "*" in model for model in models):
+    if any(not model.strip() or not model.isprintable() or "*" in model for model in models):
         table.problem(("models",), Problem('models: Expected names of models, as in ["sonnet", "opus"]'))
     key = table.get("route-key", str, None)
     if key is not None and not _KEY.fullmatch(key):

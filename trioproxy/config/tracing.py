@@ -42,7 +42,7 @@ def read_tracing(root: Table) -> Tracing | None:
     table.done()
     if not all(map(_is_there, _NEEDED)):
         missing = "[tracing] needs the packages of OpenTelemetry, which are not installed"
-        table.problem((), Problem(missing, "pip install 'trioproxy[otel]'"), at_key=True)
+        table.problem((), Problem(missing, "in a checkout: pip install '.[otel]'"), at_key=True)
     return tracing
 
 

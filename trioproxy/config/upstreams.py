@@ -78,7 +78,7 @@ def read_upstream(name: str, table: Table, directory: Path, *, dialect: str | No
         table.problem(("dialect",), Problem(f"there is no dialect '{spoken}'", hint))
     target = _target(table, spoken)
     model = table.get("model", str, None)
-    if model is not None and (not model.strip() or "*" in model):
+    if model is not None and (not model.strip() or not model.isprintable() or "*" in model):
         hint = 'model = "qwen3-coder"; for more than one name there is [models]'
         table.problem(("model",), Problem(f"model: Expected the name of one model, got {model!r}", hint))
     headers = _headers(table.table("headers"))

@@ -11,6 +11,7 @@ from trioproxy.config.table import Table
 from trioproxy.dialects import DIALECTS
 from trioproxy.errors import Problem
 from trioproxy.http.client import Origin
+from trioproxy.http.target import is_name
 
 __all__ = ["Place", "read_url"]
 
@@ -47,6 +48,8 @@ def read_url(table: Table, url: str) -> Place | None:
         problem = Problem("url: must have no fragment: it is for browsers alone")
     elif not url.isascii() or not url.isprintable() or " " in url:
         problem = Problem("url: has characters that must be percent-encoded")
+    elif not is_name(parts.hostname):
+        problem = Problem(f"url: no host has the name {parts.hostname!r}: between dots are 1 to 63 characters")
     elif port == 0:
         problem = Problem("url: there is no port 0 to connect to")
     elif asked := next((path for path in _ASKED if parts.path.rstrip("/").endswith(path)), None):

@@ -5,7 +5,6 @@ without a wrapper, `{"detail": …}`, `{"object": "error", …}`, numeric codes,
 """
 
 import re
-from html import unescape
 from typing import Any
 
 import msgspec
@@ -149,6 +148,8 @@ def _made(status: int | None, name: str, message: str) -> Error:
 def _from_text(status: int | None, body: bytes) -> Error:
     text = body[:_TITLE_LIMIT].decode("utf-8", "replace")
     if _HTML.match(text):
+        from html import unescape  # noqa: PLC0415  # what it takes up is more than a web page is worth before it comes
+
         found = _TITLE.search(text)
         title = " ".join(unescape(next(filter(None, found.groups()), "")).split()) if found else ""
         text = f"the upstream answered {status or 502} with a web page{f': {title}' if title else ''}"

@@ -69,3 +69,5 @@ def _read(part: _Part, file: Path) -> bytes:
         return file.read_bytes()
     except OSError as exc:
         raise BadCertificate(part, file, f"cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:  # a NUL in the name
+        raise BadCertificate(part, file, f"cannot be read: {exc}") from exc

@@ -74,6 +74,6 @@ def _blaming(proxy: Proxy | None, how: str = "") -> Iterator[None]:
     except ssl.SSLCertVerificationError as exc:
         why = f"has a certificate that is not trusted: {exc.verify_message}"
         raise NoWay(f"cannot be reached: the proxy {proxy} {why}" if proxy else why) from exc
-    except (OSError, Gone) as exc:
+    except (OSError, Gone, UnicodeError) as exc:  # the last says of a host that it can be none
         subject = f"the proxy {proxy}: " if proxy else ""
         raise NoWay(f"cannot be reached{how}: {subject}{reason_of(exc)}") from exc

@@ -10,6 +10,7 @@ import h11
 from trioproxy.http.headers import get
 from trioproxy.http.limits import Limits
 from trioproxy.http.target import is_host
+from trioproxy.items import Error, ErrorKind
 
 __all__ = ["Malformed", "asked", "check_fields", "check_lines", "find_end"]
 
@@ -18,6 +19,7 @@ __all__ = ["Malformed", "asked", "check_fields", "check_lines", "find_end"]
 _AMBIGUOUS = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\n[ \t]")
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 _NUMBER = re.compile(rb"[0-9]{1,15}")
+_KINDS: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
 _METHOD = re.compile(rb"[A-Z][A-Z_\-]{0,31}")
 _ASKED = re.compile(rb"([A-Z][A-Z_\-]{0,31} /[\x21-\x3e\x40-\x7e]*)[ ?]")
 
@@ -30,6 +32,11 @@ class Malformed(Exception):
         self.asked = ""
         """The method and path, without the query, where the head could be told to have these."""
         super().__init__(message)
+
+    @property
+    def error(self) -> Error:
+        """What it is in a client's own words."""
+        return Error(_KINDS.get(self.status, "invalid_request"), str(self), self.status)
 
 
 def find_end(buffer: bytearray, limits: Limits, looked: int = 0) -> int:

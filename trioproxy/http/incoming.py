@@ -19,7 +19,6 @@ from trioproxy.http.headers import Headers, get
 from trioproxy.http.limits import Limits
 from trioproxy.http.target import Target, parse_target
 from trioproxy.http.wire import Gone, Stalled, Wire, complaint
-from trioproxy.items import Error, ErrorKind
 
 __all__ = ["ClientConnection", "Incoming", "Malformed"]
 
@@ -339,11 +338,8 @@ class Incoming:
         return False
 
 
-_KINDS: dict[int, ErrorKind] = {413: "too_large", 408: "timeout"}
-
-
 def _bad(status: int, message: str) -> ProxyError:
-    return ProxyError(Error(_KINDS.get(status, "invalid_request"), message, status))
+    return ProxyError(Malformed(status, message).error)
 
 
 def reason(status: int) -> bytes:

@@ -21,8 +21,9 @@ import trio
 
 from trioproxy.http.certificate import server_tls
 from trioproxy.http.gate import is_loopback
+from trioproxy.http.target import is_name
 
-__all__ = ["Address", "Listen", "Listener", "listeners_from", "open_listeners"]
+__all__ = ["Address", "Listen", "Listener", "listeners_from", "open_listeners", "tls_of"]
 
 _BACKLOG = 1024
 _FIRST = 3  # the first descriptor that systemd passes: sd_listen_fds(3)
@@ -39,12 +40,14 @@ class Address(str):
     def read(cls, value: object) -> Address:
         """From a TOML value or an option. Raises `ValueError` that says what was expected."""
         expected = 'Expected an address such as "127.0.0.1:4567", "[::1]:4567" or "unix:/run/trioproxy.sock"'
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.isprintable():
             raise ValueError(expected)
         if (value.startswith("unix:") and len(value) > len("unix:")) or _INHERITED.fullmatch(value):
             return cls(value)
-        _, colon, port = value.rpartition(":")
-        if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        host, colon, port = value.rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+            raise ValueError(expected)
+        if host and not is_name(host):
             raise ValueError(expected)
         return cls(value)
 
@@ -109,7 +112,7 @@ class Listener:
 
         Raises `OSError` if its certificate is no good: then all stays as it was.
         """
-        self.tls = _tls(listen)
+        self.tls = tls_of(listen)
         self.listen = listen
 
     def reload_certificate(self) -> None:
@@ -146,17 +149,18 @@ def listeners_from(shared: Iterable[tuple[int, Listen]]) -> list[Listener]:
     """Listeners on sockets that another process has opened: descriptors that are ours from now on, each with what its
     listener's `listen` was there. To close them stops nobody else from listening. Raises `OSError`.
     """
-    return [Listener(_adopt(descriptor), listen, _tls(listen), owned=False) for descriptor, listen in shared]
+    return [Listener(_adopt(descriptor), listen, tls_of(listen), owned=False) for descriptor, listen in shared]
 
 
-def _tls(listen: Listen) -> ssl.SSLContext | None:
+def tls_of(listen: Listen) -> ssl.SSLContext | None:
+    """What TLS needs there, read from its files; None if there is none. Raises `OSError`."""
     return server_tls(listen.certificate, listen.key) if listen.certificate else None
 
 
 async def _open(listen: Listen, environ: Mapping[str, str]) -> list[Listener]:
     address = listen.address
     try:
-        tls = _tls(listen)
+        tls = tls_of(listen)
         if address.inherited:
             sockets = _adopt_copies(_descriptors(address, environ))
         elif address.unix is not None:
@@ -165,8 +169,9 @@ async def _open(listen: Listen, environ: Mapping[str, str]) -> list[Listener]:
             streams = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=_BACKLOG)
             sockets = [stream.socket for stream in streams]
         return [Listener(sock, listen, tls, owned=not address.inherited) for sock in sockets]
-    except OSError as exc:
-        raise OSError(exc.errno or 0, f"cannot listen on {address}: {exc.strerror or exc}") from exc
+    except (OSError, ValueError) as exc:  # a name that none can be, or a path with a NUL
+        why = exc.strerror if isinstance(exc, OSError) else None
+        raise OSError(getattr(exc, "errno", None) or 0, f"cannot listen on {address}: {why or exc}") from exc
 
 
 def _bind_unix(path: str) -> trio.socket.SocketType:

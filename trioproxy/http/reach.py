@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
+from trioproxy.http.target import is_name
+
 __all__ = ["Origin", "Proxy", "Reach"]
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -46,7 +48,7 @@ class Proxy(msgspec.Struct, frozen=True):
         if not isinstance(value, str):
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
         parts, port = _split(value)
-        if parts is None or parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        if parts is None or parts.scheme not in _PORTS or not (parts.hostname and is_name(parts.hostname)) or port == 0:
             spelled = "; in a password / is %2F, and @ is %40" if "@" in value else ""
             raise ValueError(f"Expected the URL of a proxy such as {_EXAMPLES}{spelled}")
         if parts.path.strip("/") or parts.query or parts.fragment:

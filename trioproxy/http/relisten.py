@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from trioproxy.http.listen import Listen, Listener, open_listeners
+from trioproxy.http.listen import Listen, Listener, open_listeners, tls_of
 
 __all__ = ["Turn", "turn"]
 
@@ -39,10 +39,11 @@ async def turn(
     now = [*(listener for listener, _ in kept), *opened]
     try:
         check(now)
-        for listener, listen in kept:
-            listener.use(listen)
+        contexts = [tls_of(listen) for _, listen in kept]
     except BaseException:
         for listener in opened:
             listener.close()
         raise
+    for (listener, listen), tls in zip(kept, contexts, strict=True):  # nothing is changed before all can be
+        listener.listen, listener.tls = listen, tls
     return Turn(now, opened, [listener for found in before.values() for listener in found])

@@ -115,39 +115,48 @@ class Server:
                 await self._room.acquire_on_behalf_of(place)
                 try:
                     sock, address = await listener.socket.accept()
+                    accepted = SocketWire(socket.socket(fileno=sock.detach()))
                 except OSError as exc:
                     self._room.release_on_behalf_of(place)
                     if exc.errno in _EXHAUSTED:
                         log.error("cannot accept a connection: %s; trying again", exc.strerror)
                         await trio.sleep(_EXHAUSTED_PAUSE)
-                    continue  # otherwise the client left before it was accepted
+                    continue  # otherwise the client left before it was accepted, or at that moment
                 except BaseException:
                     self._room.release_on_behalf_of(place)
                     raise
                 peer = UNIX if listener.unix else plain(address[0])
-                accepted = SocketWire(socket.socket(fileno=sock.detach()))
                 connections.start_soon(self._serve, accepted, peer, listener, place, name=name)
 
     async def _serve(self, accepted: SocketWire, peer: str, listener: Listener, place: object) -> None:
         wire: Wire = accepted
+        trusted = self.trusted
         try:
-            if listener.tls or listener.listen.proxy_protocol:
-                wire, peer = await self._greet(accepted, peer, listener)
-            await self._converse(ClientConnection(wire, self._limits, peer, self.trusted), listener)
+            if listener.listen.proxy_protocol or listener.tls:
+                wire, said = await self._greet(accepted, peer, listener)
+                if said is not None:
+                    peer = said
+                elif listener.listen.proxy_protocol:
+                    trusted = Trusted()  # whoever the balancer speaks for, it has not read their requests
+            await self._converse(ClientConnection(wire, self._limits, peer, trusted), listener)
         except Gone:
             pass  # there is nobody to answer
         finally:
             self._room.release_on_behalf_of(place)
             wire.close()
 
-    async def _greet(self, wire: SocketWire, peer: str, listener: Listener) -> tuple[Wire, str]:
-        """What stands before the first request: a load balancer's header, and TLS. Raises `Gone`."""
+    async def _greet(self, wire: SocketWire, peer: str, listener: Listener) -> tuple[Wire, str | None]:
+        """What stands before the first request: a load balancer's header, and TLS. Raises `Gone`.
+
+        Gives also the client's address, if the header says one.
+        """
+        said = None
         with trio.move_on_after(self._limits.head_timeout) as scope:
             self._greeting.add(scope)
             try:
                 if listener.listen.proxy_protocol:
-                    peer = await self._announced(wire, peer)
-                return await accept_tls(wire, listener.tls) if listener.tls else wire, peer
+                    said = await self._announced(wire, peer)
+                return await accept_tls(wire, listener.tls) if listener.tls else wire, said
             except BadHeader as exc:
                 log.warning(
                     "closed a connection of %s to %s, which has proxy-protocol: %s", peer, listener.address, exc
@@ -162,11 +171,12 @@ class Server:
             log.debug("a client of %s did not begin within %g seconds", listener.address, self._limits.head_timeout)
         raise Gone("closed by us")
 
-    async def _announced(self, wire: SocketWire, peer: str) -> str:
-        """The client's address, as a load balancer says it. Raises `BadHeader` and `Gone`."""
+    async def _announced(self, wire: SocketWire, peer: str) -> str | None:
+        """The client's address, as a load balancer says it, if it does. Raises `BadHeader` and `Gone`."""
         if not self.trusted.covers(peer):
             raise BadHeader("it is not one of `trusted-proxies`")
-        return plain(await read_header(wire.exactly) or peer)
+        said = await read_header(wire.exactly)
+        return None if said is None else plain(said)
 
     async def _converse(self, connection: ClientConnection, listener: Listener) -> None:
         self._open.add(connection)

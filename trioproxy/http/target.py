@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-__all__ = ["Target", "is_host", "parse_target"]
+__all__ = ["Target", "is_host", "is_name", "parse_target"]
 
 # pchar and "/" of RFC 3986, and what browsers and SDKs send unescaped all the same; no "#", no "\", no control bytes.
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/|\[\]{}^`\"<>]|%[0-9A-Fa-f]{2})+")
@@ -52,3 +52,8 @@ def is_host(text: str) -> bool:
     """Whether a Host field is a host name or address, with a port or without."""
     match = _HOST.fullmatch(text)
     return match is not None and int(match[1] or 0) <= 65535
+
+
+def is_name(host: str) -> bool:
+    """Whether a host can be looked up: each label has 1 to 63 characters (RFC 1035 section 2.3.4), a last dot none."""
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))

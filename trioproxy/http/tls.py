@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from trioproxy.http.certificate import BadCertificate, add_authorities, add_certificate
 from trioproxy.http.reach import Reach
 from trioproxy.http.wire import system_tls
+from trioproxy.stamp import stamp
 
 __all__ = ["Contexts", "unusable"]
 
@@ -42,7 +42,7 @@ class Contexts:
         return self._get(Reach(ca=reach.ca))
 
     def _get(self, reach: Reach) -> ssl.SSLContext:
-        stamps = tuple(_stamp(file) for file in (reach.ca, reach.certificate, reach.key) if file)
+        stamps = tuple(stamp(file) for file in (reach.ca, reach.certificate, reach.key) if file)
         made = self._made.get(reach)
         if made is None or made.stamps != stamps:
             try:
@@ -53,6 +53,7 @@ class Contexts:
                 # Half of a pair may be written: what was right a moment ago is still better than nothing.
                 log.warning("%s; what was there before is still used", exc.strerror)
                 context = made.context
+            self._made.pop(reach, None)
             if len(self._made) >= _CONTEXTS:
                 del self._made[next(iter(self._made))]
             made = self._made[reach] = _Made(context, stamps)
@@ -85,12 +86,3 @@ def unusable(reach: Reach) -> Iterator[BadCertificate]:
             add_certificate(context, reach.certificate, reach.key)
     except BadCertificate as exc:
         yield exc
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None if it is not there."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

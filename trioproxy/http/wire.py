@@ -67,7 +67,8 @@ class SocketWire:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Events are small and must not wait for the acknowledgement of the one before.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):  # reset by now, which macOS tells here, and who reads will be told
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._more = False  # the last read filled its buffer, so there may be more without waiting
 
@@ -150,7 +151,8 @@ class SocketWire:
     def abort(self) -> None:
         if self._sock.fileno() >= 0:
             # Linger for 0 seconds: close() sends RST and drops what was not sent.
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # the same
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
     async def _wait(self, wait: _Wait, timeout: float) -> None:

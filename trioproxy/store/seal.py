@@ -30,7 +30,7 @@ class Seal:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # an extra: only who names a key needs it
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         except ImportError as exc:
-            raise StoreError("encryption needs the package cryptography: pip install 'trioproxy[encryption]'") from exc
+            raise StoreError("encryption needs cryptography: pip install '.[encryption]' in a checkout") from exc
         # One fast hash; the slow ones (scrypt, PBKDF2) make up for passwords that can be guessed, and what 32 random
         # bytes are cannot be. With a purpose of its own (`person`) BLAKE2b gives keys that nothing else is given:
         # docs.python.org/3/library/hashlib.html#personalization
