@@ -4,7 +4,7 @@ import gc
 
 __all__ = ["Waste", "tune_collector"]
 
-_MOST = 64 * 1024 * 1024  # bytes of requests; a full collection takes some milliseconds, so not for each of them
+_MOST = 32 * 1024 * 1024  # bytes of requests; a full collection takes some milliseconds, so not for each of them
 
 
 def tune_collector() -> None:

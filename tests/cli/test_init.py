@@ -1,5 +1,7 @@
 """The command line as a user meets it: real processes, their exit status, stdout and stderr."""
 
+import contextlib
+import io
 import os
 import pty
 import re
@@ -24,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"} | more
 
 
-def run(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "trioproxy", *arguments],
         cwd=cwd,
@@ -34,6 +36,30 @@ def run(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedP
         timeout=30,
         check=False,
     )  # fmt: skip
+
+
+def run(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which takes a tenth of the time."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    before, path, modules = dict(os.environ), list(sys.path), set(sys.modules)
+    try:
+        os.environ.clear()
+        os.environ.update(environment(**more))
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(arguments)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.path[:] = path
+        for module in set(sys.modules) - modules:
+            if cwd != ROOT and (getattr(sys.modules[module], "__file__", None) or "").startswith(str(cwd)):
+                del sys.modules[module]  # a stage of this test's own
+    said = []
+    for stream in (out, err):
+        stream.flush()
+        stream.seek(0)
+        said.append(stream.read())
+    return subprocess.CompletedProcess(arguments, status, *said)
 
 
 def refused(*arguments: str, cwd: Path = ROOT, status: int = 2, **more: str) -> str:
@@ -49,12 +75,12 @@ def refused(*arguments: str, cwd: Path = ROOT, status: int = 2, **more: str) -> 
 
 
 def test_version() -> None:
-    done = run("--version")
+    done = process("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{trioproxy.__version__}\n", "")
 
 
 def test_help_shows_every_verb_with_examples() -> None:
-    done = run("--help")
+    done = process("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -110,7 +136,7 @@ def test_stages_explains_one_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_arrows_is_no_reason_to_fail() -> None:
-    done = run("check", PYTHONIOENCODING="ascii")
+    done = process("check", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "?signature-filter?" in done.stdout
 

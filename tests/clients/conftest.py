@@ -7,14 +7,14 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
+
+import trioproxy
 
 from . import codex as codex_cli
 from .claude_code import PACKAGE, ClaudeCode, installed
 from .fake_router import FakeRouter
-from .proxy import Trioproxy
 from .wire import CHOPPINGS
 
 # From here on Claude Code copes with two messages in one stream: it shows both, or the second only.
@@ -78,23 +78,20 @@ def directly(router: FakeRouter) -> Iterator[str]:
     yield router.url
 
 
-def through_trioproxy(folder: Path) -> Way:
-    folder.mkdir()
-
-    @contextlib.contextmanager
-    def through(router: FakeRouter) -> Iterator[str]:
-        with Trioproxy(router.url, folder) as proxy:
-            yield proxy.url
-
-    return through
+@contextlib.contextmanager
+def through_trioproxy(router: FakeRouter) -> Iterator[str]:
+    # In a thread, which starts in no time; as a process it runs in the tests of everything else.
+    config = trioproxy.configure(listen="127.0.0.1:0", upstreams={"router": {"url": router.url}})
+    with trioproxy.run_in_thread(config) as proxy:
+        yield proxy.url
 
 
 @pytest.fixture
-def proxied(tmp_path: Path) -> Way:
-    return through_trioproxy(tmp_path / "proxy")
+def proxied() -> Way:
+    return through_trioproxy
 
 
 @pytest.fixture(params=["direct", "trioproxy"])
-def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:
+def way(request: pytest.FixtureRequest) -> Way:
     """For what must come out the same with and without the proxy."""
-    return directly if request.param == "direct" else through_trioproxy(tmp_path / "proxy")
+    return directly if request.param == "direct" else through_trioproxy
