@@ -1,10 +1,16 @@
-"""After each test: nothing that it heard from a proxy has a token in it."""
+"""After each test: nothing that it heard from a proxy has a token in it. And how long laws are tried."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import told
+
+# Each run looks elsewhere; who hunts says `--hypothesis-profile=hunt`.
+settings.register_profile("suite", max_examples=40)
+settings.register_profile("hunt", max_examples=1000, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
