@@ -172,7 +172,7 @@ def _trioproxy(suffix: str, root: Path, python: str) -> list[Proxy]:
 
 def _workers(suffix: str, root: Path, python: str, number: int, missing: str) -> Proxy:
     return Proxy(
-        f"{number}-worker{suffix}",
+        f"{number}-worker{'s' if number > 1 else ''}{suffix}",
         f"the default stages, {number} process{'es' if number > 1 else ''}, on every core",
         _toml(root, python, "", workers=number),
         loads=("json", "flood"),

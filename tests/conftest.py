@@ -1,5 +1,6 @@
 """After each test: nothing that it heard from a proxy has a token in it. And how long laws are tried."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -34,3 +35,8 @@ def pytest_configure() -> None:
         return said
 
     pytest.CaptureFixture.readouterr = readouterr  # type: ignore[method-assign,assignment]  # the same, overheard
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for clocks and processes."""
+    return (os.cpu_count() or 1) + 1
