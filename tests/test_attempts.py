@@ -239,15 +239,25 @@ async def test_a_connection_gone_stale_is_replaced_once_without_a_word(pipeline:
     assert up.connections == 2
 
 
-async def test_an_upstream_that_has_worked_on_a_request_does_not_get_it_twice() -> None:
-    async def script(line: Line) -> None:
-        if len(up.requests) == 1:
-            await streams(line)
-        else:
-            await trio.sleep(1.1)  # a connection that was closed before shows it at once
-            line.reset()
+def once(after: Script) -> Script:
+    """Answers the first request."""
+    asked = 0
 
-    async with upstream(script) as up, proxy(toml(a=up.port)) as port:
+    async def script(line: Line) -> None:
+        nonlocal asked
+        asked += 1
+        await (streams if asked == 1 else after)(line)
+
+    return script
+
+
+async def works_and_resets(line: Line) -> None:
+    await trio.sleep(1.1)  # a connection that was closed before shows it at once
+    line.reset()
+
+
+async def test_an_upstream_that_has_worked_on_a_request_does_not_get_it_twice() -> None:
+    async with upstream(once(works_and_resets)) as up, proxy(toml(a=up.port)) as port:
         await ask(port, STREAM)
         got = await ask(port, STREAM)
     assert (outcome(got), len(up.requests)) == ("502", 2)
@@ -261,13 +271,7 @@ async def test_a_new_connection_that_breaks_is_no_stale_one() -> None:
 
 
 async def test_after_a_stale_connection_the_fresh_one_counts() -> None:
-    async def script(line: Line) -> None:
-        if len(up.requests) == 1:
-            await streams(line)
-        else:
-            line.reset()
-
-    async with upstream(script) as up, proxy(toml(a=up.port)) as port:
+    async with upstream(once(resets)) as up, proxy(toml(a=up.port)) as port:
         await ask(port, STREAM)
         got = await ask(port, STREAM)
     assert (outcome(got), len(up.requests)) == ("502", 3)
@@ -275,14 +279,7 @@ async def test_after_a_stale_connection_the_fresh_one_counts() -> None:
 
 async def test_a_body_that_is_passed_on_piece_by_piece_is_never_sent_twice() -> None:
     """Nobody has kept its first half."""
-
-    async def script(line: Line) -> None:
-        if len(up.requests) == 1:
-            await streams(line)
-        else:
-            line.reset()
-
-    async with upstream(script) as up, proxy(PASSING + toml(a=up.port)) as port:
+    async with upstream(once(resets)) as up, proxy(PASSING + toml(a=up.port)) as port:
         await ask(port, STREAM)
         stream = await connect(port)
         head = request(b"", headers=("transfer-encoding: chunked",)).replace(b"content-length: 0\r\n", b"")

@@ -59,7 +59,7 @@ async def test_a_proxy_that_refuses_is_named_and_nothing_else(caplog: pytest.Log
     assert b"Secret-" not in got.body
     assert "Secret-" not in caplog.text
     (record,) = (record for record in caplog.records if record.name == "trioproxy.access")
-    assert f"the proxy {between.url} answered 407" in record.exchange["end"]  # type: ignore[attr-defined]
+    assert f"the proxy {between.url} answered 407" in vars(record)["exchange"]["end"]
     assert "Secret-" not in str(record.__dict__)
 
 

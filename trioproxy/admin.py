@@ -6,7 +6,7 @@ JSON in and out. It is for whoever runs the proxy, and no listener of clients an
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,7 +47,7 @@ _REQUIRED: Mapping[int, Headers] = {401: [(b"www-authenticate", b"Bearer")]}  # 
 class _Answer(NamedTuple):
     status: int
     body: bytes
-    headers: Headers = []  # noqa: RUF012  # of a tuple, which nobody appends to
+    headers: Iterable[tuple[bytes, bytes]] = ()
     kind: bytes = b"application/json"
 
 

@@ -39,7 +39,7 @@ def check_stage(
         return
     try:
         from hypothesis import given, settings  # noqa: PLC0415  # only here: trioproxy itself runs without it
-        from hypothesis import strategies as st  # noqa: PLC0415
+        from hypothesis import strategies as st  # noqa: PLC0415  # as above
     except ModuleNotFoundError as exc:
         raise ModuleNotFoundError("check_stage invents items with hypothesis: install it, or give items") from exc
 

@@ -161,8 +161,8 @@ COUNTS = """
         signal.signal(number, lambda number, frame: got.append(number))
     print("ready", flush=True)
     while not got:
-        time.sleep(0.01)
-    time.sleep(0.2)  # for what comes twice
+        time.sleep(0.01)  # a signal between the look and signal.pause() would be slept through
+    time.sleep(0.2)  # in which a second one would come, and be printed
     print(*(signal.Signals(number).name for number in got), flush=True)
     sys.exit(3)
 """

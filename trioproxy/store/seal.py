@@ -28,7 +28,7 @@ class Seal:
             )
         try:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # an extra: only who names a key needs it
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # as above
         except ImportError as exc:
             raise StoreError("encryption needs cryptography: pip install '.[encryption]' in a checkout") from exc
         # One fast hash; the slow ones (scrypt, PBKDF2) make up for passwords that can be guessed, and what 32 random

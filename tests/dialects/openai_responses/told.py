@@ -212,7 +212,7 @@ def gathered(events: Iterable[Event]) -> list[Gathered]:
             messages[-1].citations.append((each.kind, each.extra))
         elif not isinstance(each, Unknown):
             assert each.index in still_open  # type: ignore[attr-defined]  # deltas have one
-            blocks[each.index] = _grown(blocks[each.index], each)  # type: ignore[attr-defined]  # the same
+            blocks[each.index] = _grown(blocks[each.index], each)  # type: ignore[attr-defined]  # deltas have one
     return messages
 
 
