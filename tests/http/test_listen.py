@@ -173,11 +173,11 @@ async def test_a_certificate_is_read_again_when_asked(tmp_path: Path) -> None:
     assert listener.url.startswith("https://127.0.0.1:")
     AUTHORITY.issue_cert("new.test").private_key_and_cert_chain_pem.write_to_path(file)
     assert shown_by(listener) == ["old.test"]
-    listener.reload_certificate()
+    listener.use(listener.listen)
     assert shown_by(listener) == ["new.test"]
     file.write_text("half a certifi")
     with pytest.raises(BadCertificate):
-        listener.reload_certificate()
+        listener.use(listener.listen)
     assert shown_by(listener) == ["new.test"]
     listener.close()
 

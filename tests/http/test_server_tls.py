@@ -189,7 +189,7 @@ async def test_a_certificate_is_rolled_while_an_answer_runs(listen: Listen) -> N
         assert b"first " in await old.receive_some()
         assert listen.certificate
         write(listen.certificate, "new.test")
-        listener.reload_certificate()
+        listener.use(listener.listen)
         async with secured(listener, "new.test") as new:
             await new.send_all(GET)
             assert b"first " in await new.receive_some()

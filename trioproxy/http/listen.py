@@ -115,10 +115,6 @@ class Listener:
         self.tls = tls_of(listen)
         self.listen = listen
 
-    def reload_certificate(self) -> None:
-        """Show what the certificate's files hold now to whoever connects from now on. Raises as `use` does."""
-        self.use(self.listen)
-
     def fileno(self) -> int:
         """The descriptor, for `pass_fds` and SCM_RIGHTS."""
         return self.socket.fileno()

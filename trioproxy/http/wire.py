@@ -1,4 +1,4 @@
-"""A connection's bytes: a non-blocking socket, or TLS over one.
+"""A connection's bytes: what HTTP needs of the network, and a non-blocking socket that has it. TLS: `secure`.
 
 `trio.SocketStream` would do; but its send and receive cost 26 µs a pair where these cost 8 (no conflict detector, no
 checkpoint after a call that did not have to wait), and a stream is thousands of pairs.
